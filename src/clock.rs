@@ -1,0 +1,52 @@
+//! The one place that reads time.
+//!
+//! Everything that decides takes `now` as an argument; everything that waits or stamps is handed a [`Clock`], so that
+//! a test can live through a week of grace in a microsecond.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// Where the present moment comes from.
+pub trait Clock: Send + Sync + std::fmt::Debug {
+    /// The present moment, UTC.
+    fn now(&self) -> Timestamp;
+}
+
+/// The operating system's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct System;
+
+impl Clock for System {
+    #[expect(clippy::disallowed_methods, reason = "the one caller of the operating system's clock")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// A clock that stands still until it is told to move.
+#[derive(Debug)]
+pub struct Manual(Mutex<Timestamp>);
+
+impl Manual {
+    /// A clock that stands at `now`.
+    pub fn at(now: Timestamp) -> Self {
+        Self(Mutex::new(now))
+    }
+
+    /// Moves the clock forward.
+    ///
+    /// # Panics
+    /// When the result is past the year 9999.
+    pub fn advance(&self, by: Duration) {
+        let mut now = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *now = now.checked_add(by).expect("a manual clock stays within the calendar");
+    }
+}
+
+impl Clock for Manual {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

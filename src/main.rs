@@ -1,0 +1,2 @@
+//! The `regsweep` binary.
+fn main() {}
