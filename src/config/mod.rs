@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What a user writes in files, flags and the environment, as checked values.
+
+pub mod values;
