@@ -1,3 +1,7 @@
 //! The one integration binary.
 
+<<<<<<< HEAD
 mod synth;
+=======
+mod registry;
+>>>>>>> part-d
