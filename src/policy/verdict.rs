@@ -114,6 +114,14 @@ pub enum KeepReason {
         /// The most that go in one run.
         max_delete: u64,
     },
+    /// Something of its repository could not be read or understood, so nothing in it goes.
+    Gap,
+    /// Its link, or what it points to, changed within the grace.
+    Young,
+    /// A restore brought it back a short while ago.
+    Pinned,
+    /// It is about something that stays.
+    Subject,
     /// A referrer whose subject is gone, but not for long.
     Orphaned {
         /// How long it has had no subject.
@@ -131,6 +139,8 @@ pub enum ExpireReason {
     KeepNone,
     /// Every keep of the class missed it, in the order they are written.
     Missed(Vec<Missed>),
+    /// It is about something that goes.
+    Subject,
     /// A referrer whose subject is gone for longer than `referrers.orphaned_after`.
     Orphaned {
         /// How long it has had no subject.
@@ -216,6 +226,10 @@ impl fmt::Display for KeepReason {
             Self::MaxDelete { max_delete } => {
                 write!(formatter, "expired, waits for a later run after {max_delete} older ones (max_delete)")
             }
+            Self::Gap => formatter.write_str("something of its repository could not be read, kept"),
+            Self::Young => formatter.write_str("its link changed within the grace, kept"),
+            Self::Pinned => formatter.write_str("restored a short while ago, kept"),
+            Self::Subject => formatter.write_str("a referrer of something that stays"),
             Self::Orphaned { age, after } => {
                 write!(formatter, "a referrer without its subject for {}, kept for {after}", age.rough())
             }
@@ -233,6 +247,7 @@ impl fmt::Display for ExpireReason {
                 }
                 Ok(())
             }
+            Self::Subject => formatter.write_str("a referrer of something that goes"),
             Self::Orphaned { age, after, by } => {
                 let (age, by) = (age.rough(), by.rough());
                 write!(
