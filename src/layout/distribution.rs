@@ -18,6 +18,8 @@
 mod classify;
 mod directory;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use jiff::Timestamp;

@@ -284,7 +284,7 @@ proptest! {
     ) {
         prop_assume!(!layers.contains_key(&config));
         let list: Vec<_> = layers.iter().map(|(digest, size)| format!(r#"{{"size":{size},"digest":"{digest}"}}"#)).collect();
-        let mut fields = vec![
+        let mut fields = [
             format!(r#""mediaType":"{media_type}""#),
             format!(r#""config":{{"digest":"{config}","size":2}}"#),
             format!(r#""layers":[{}]"#, list.join(",")),
