@@ -71,9 +71,10 @@ impl Policy {
             EmptyRepositories::Remove => "Empty repositories go.".to_owned(),
         });
         lines.push(format!("Nothing younger than {} goes.", self.grace));
-        lines.push(match self.trash_keep.is_zero() {
-            true => "Nothing is kept in the trash.".to_owned(),
-            false => format!("The trash keeps what went for {}.", self.trash_keep),
+        lines.push(if self.trash_keep.is_zero() {
+            "Nothing is kept in the trash.".to_owned()
+        } else {
+            format!("The trash keeps what went for {}.", self.trash_keep)
         });
         let limits = self.limits;
         lines.push(format!(

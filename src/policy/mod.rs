@@ -18,6 +18,10 @@ mod rules;
 mod shared_text;
 mod verdict;
 
+#[cfg(test)]
+mod properties;
+
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -76,7 +80,11 @@ impl Policy {
 
     /// The SHA-256 of the document's bytes, as 64 lowercase hexadecimal digits.
     pub fn hash(&self) -> String {
-        Sha256::digest(self.source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+        let mut text = String::with_capacity(64);
+        for byte in Sha256::digest(self.source.as_bytes()) {
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
     }
 
     /// What no rule may touch, in any repository.

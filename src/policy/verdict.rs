@@ -211,7 +211,7 @@ impl fmt::Display for KeepReason {
                 write!(formatter, "{} old, nothing younger than {grace} goes (grace)", age.rough())
             }
             Self::MinKeep { min_keep } => {
-                write!(formatter, "expired, but the repository keeps at least {min_keep} tags (min_keep)")
+                write!(formatter, "expired, but the repository keeps at least {min_keep} (min_keep)")
             }
             Self::MaxDelete { max_delete } => {
                 write!(formatter, "expired, waits for a later run after {max_delete} older ones (max_delete)")

@@ -111,9 +111,9 @@ pub(super) fn tags(
             let of_preset = of_preset.iter().map(|rule| &*rule.class.name);
             let known: Vec<&str> = of_preset.chain(document.iter().map(|class| &*class.name)).collect();
             let hint = did_you_mean(name, known.iter().copied().chain([OTHER]));
-            let listed = known.iter().map(|name| format!("{name}, ")).collect::<String>();
-            let name = name.escape_debug();
-            let message = format!("unknown class \"{name}\"{hint}; the classes are: {listed}{OTHER}");
+            let listed: Vec<&str> = known.into_iter().chain([OTHER]).collect();
+            let (name, listed) = (name.escape_debug(), listed.join(", "));
+            let message = format!("unknown class \"{name}\"{hint}; the classes are: {listed}");
             problems.note(entry.place, message);
         }
     }
@@ -129,13 +129,11 @@ pub(super) fn class_keep(node: &Node, of: &str, problems: &mut Problems) -> Opti
         return None;
     }
     let fields = Fields::read(node, &CLASS_RULE, problems)?;
-    match fields.get("keep") {
-        Some(node) => keep(node, problems),
-        None => {
-            problems.note(fields.place, missing());
-            None
-        }
-    }
+    let Some(node) = fields.get("keep") else {
+        problems.note(fields.place, missing());
+        return None;
+    };
+    keep(node, problems)
 }
 
 fn keep(node: &Node, problems: &mut Problems) -> Option<Keep> {
