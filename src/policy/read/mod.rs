@@ -18,7 +18,7 @@ use crate::policy::document::{self, Node, Value};
 use crate::policy::error::PolicyError;
 use crate::policy::presets::{self, Preset};
 use crate::policy::rules::{
-    Class, Clock, EmptyRepositories, Limits, Protection, RepositoryLimits, RepositoryPolicy,
+    Class, Clock, EmptyRepositories, Limits, OrderBy, Protection, RepositoryLimits, RepositoryPolicy,
 };
 use crate::policy::verdict::UNTAGGED;
 
@@ -178,8 +178,9 @@ fn repository_policy(
     let repositories = repositories.and_then(|node| patterns(node, "`repositories`", problems));
     let preset = fields.get("preset").and_then(|node| preset_named(node, problems));
     let rules = rules::tags(fields.get("tags"), preset, classes, problems);
-    let untagged =
-        fields.get("untagged").and_then(|node| rules::class_keep(node, &format!("`{UNTAGGED}`"), problems));
+    let untagged = fields
+        .get("untagged")
+        .and_then(|node| rules::class_keep(node, &format!("`{UNTAGGED}`"), OrderBy::Clock, problems));
     let clock = fields.get("clock").and_then(|node| clock(node, problems)).unwrap_or_default();
     let limits = fields.get("limits").and_then(|node| repository_limits(node, problems)).unwrap_or_default();
     let own = fields.get("protect").map(|node| protection(node, &POLICY_PROTECT, problems));

@@ -95,9 +95,9 @@ fn a_description_reads_as_sentences() {
       Any other tag: all stay, as there is no rule.
       Untagged manifests: a manifest stays that is among the newest 4.
     Policy everything-else: repositories ** that no policy above matches; a tag's age counts from when its tag was last written.
-      Class release (v*, ordered by version): a tag stays that is among the newest 12.
-      Class nightly (nightly-*): a tag stays that is among the newest 7.
-      Any other tag: a tag stays that is among the newest 100 or no older than 90d.
+      Class release (v*, ordered by version): a tag stays that is among the newest 1 patches of the newest 2 minors of the newest 3 majors.
+      Class nightly (nightly-*): a tag stays that is among the newest 7 or the newest of its week in the latest 8 weeks that have one or the newest of its month in the latest 12 months that have one.
+      Any other tag: a tag stays that is among the newest 100 or among the newest 500 and also no older than 90d.
       Untagged manifests: all stay, as there is no rule.
     Referrers go 7d after their subject.
     Uploads go when they have stood still for 7d.
@@ -268,12 +268,7 @@ version: 1
 protect: { digests_from: [pins.txt], in_use: [] }
 classes: { a: { match: "a*", order_by: calver }, b: { match: "b*", order_by: [major] } }
 policies:
-  - name: a
-    repositories: "**"
-    clock: pulled
-    tags:
-      a: { keep: { last: { majors: 3 }, weekly: 8 } }
-      b: { keep: { all: [{ last: 3 }, { within: 3d }] } }
+  - { name: a, repositories: "**", clock: pulled }
   - { name: b, repositories: "**", clock: created }
 "#;
     insta::assert_snapshot!(refused(text.trim_start()), @"
@@ -281,12 +276,36 @@ policies:
     policy.yaml:2:38: `in_use` is not supported by this version of regsweep yet: remove it, or use a newer version
     policy.yaml:3:40: `order_by: calver` is not supported by this version of regsweep yet: remove it, or use a newer version
     policy.yaml:3:78: `order_by` over the captures of a regular expression is not supported by this version of regsweep yet: remove it, or use a newer version
-    policy.yaml:7:12: `clock: pulled` is not supported by this version of regsweep yet: remove it, or use a newer version
-    policy.yaml:9:26: `last` by majors, minors and patches is not supported by this version of regsweep yet: remove it, or use a newer version
-    policy.yaml:9:41: `weekly` is not supported by this version of regsweep yet: remove it, or use a newer version
-    policy.yaml:10:20: `all` is not supported by this version of regsweep yet: remove it, or use a newer version
-    policy.yaml:11:43: `clock: created` is not supported by this version of regsweep yet: remove it, or use a newer version
+    policy.yaml:5:43: `clock: pulled` is not supported by this version of regsweep yet: remove it, or use a newer version
+    policy.yaml:6:43: `clock: created` is not supported by this version of regsweep yet: remove it, or use a newer version
     ");
+}
+
+#[test]
+fn counts_stand_where_they_can_be_counted() {
+    let text = r#"
+version: 1
+classes: { v: { match: "v*", order_by: semver } }
+policies:
+  - name: a
+    repositories: "**"
+    tags:
+      v: { keep: { last: { majors: 0, minor: 2 }, weekly: 0, hourly: 3 } }
+      other: { keep: { last: { majors: 3 }, all: {} } }
+    untagged: { keep: { last: {}, all: { all: { last: 3 }, monthly: -1 } } }
+"#;
+    insta::assert_snapshot!(refused(text.trim_start()), @r#"
+    policy.yaml:7:36: `majors: 0` keeps nothing: write `keep: none` if that is meant
+    policy.yaml:7:39: unknown key "minor" (did you mean "minors"?)
+    policy.yaml:7:59: `weekly: 0` keeps nothing: write `keep: none` if that is meant
+    policy.yaml:7:62: unknown key "hourly"
+    policy.yaml:8:30: `last` by majors, minors and patches needs a class with `order_by: semver`; elsewhere write a number
+    policy.yaml:8:50: `all` is empty: write what stays, or `keep: none` if nothing does
+    policy.yaml:9:31: `last` by majors, minors and patches needs a class with `order_by: semver`; elsewhere write a number
+    policy.yaml:9:31: `last` is empty: write a number, or majors, minors and patches
+    policy.yaml:9:42: unknown key "all"
+    policy.yaml:9:69: `monthly`: -1 is negative; it counts from zero up
+    "#);
 }
 
 #[test]
