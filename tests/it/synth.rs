@@ -58,6 +58,7 @@ pub fn eligible(root: &Path, delete_untagged: bool) -> Option<BTreeSet<String>> 
     if delete_untagged {
         command.arg("--delete-untagged");
     }
+    #[expect(clippy::print_stderr, reason = "a judgement that is not asked for must be seen")]
     let output = match command.arg(configuration.path()).output() {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -146,7 +147,7 @@ fn everything() -> Recipe {
 fn one_image_is_byte_exact() {
     let root = tempfile::tempdir().unwrap();
     let mut builder = Builder::new(root.path(), now()).unwrap();
-    builder.at(Duration::from_hours(1));
+    builder.at(Duration::from_secs(3600));
     let layer = builder.blob(b"a layer").unwrap();
     let mut spec = ImageSpec::new("one", vec![layer.clone()]);
     spec.config = Some((b"{}".to_vec(), "application/vnd.oci.image.config.v1+json".to_owned()));
@@ -363,6 +364,5 @@ fn the_registry_would_sweep_a_sha512_layer_that_the_truth_keeps() {
 #[ignore = "writes 300,000 files"]
 fn three_hundred_thousand_files() {
     let (_root, truth) = generated(&Recipe::like_a_registry(300_000));
-    assert!(truth.files >= 300_000, "{}", truth.files);
-    eprintln!("{} files, {} repositories, {} blobs", truth.files, truth.repositories, truth.blobs);
+    assert!((300_000..330_000).contains(&truth.files), "{}", truth.files);
 }
