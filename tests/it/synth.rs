@@ -9,8 +9,19 @@ use std::time::{Duration, SystemTime};
 use regsweep::synth::{Builder, ImageSpec, IndexSpec, Link, Recipe, Truth, sha256_digest, sha512_digest};
 
 /// 2026-11-22T13:05:55Z.
-fn now() -> SystemTime {
+pub fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_352_755)
+}
+
+/// A directory for a store. Shared memory where there is some: taking ten thousand directories away again is by far
+/// the slowest part of a test on a disk. `TMPDIR` overrides it.
+pub fn scratch() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if std::env::var_os("TMPDIR").is_none() && memory.is_dir() {
+        tempfile::tempdir_in(memory).unwrap()
+    } else {
+        tempfile::tempdir().unwrap()
+    }
 }
 
 /// Every regular file below `root`, by its path relative to `root`, with its size.
@@ -77,8 +88,8 @@ pub fn eligible(root: &Path, delete_untagged: bool) -> Option<BTreeSet<String>> 
     )
 }
 
-fn generated(recipe: &Recipe) -> (tempfile::TempDir, Truth) {
-    let root = tempfile::tempdir().unwrap();
+pub fn generated(recipe: &Recipe) -> (tempfile::TempDir, Truth) {
+    let root = scratch();
     let truth = recipe.generate(root.path(), now()).unwrap();
     (root, truth)
 }
@@ -145,7 +156,7 @@ fn everything() -> Recipe {
 
 #[test]
 fn one_image_is_byte_exact() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let mut builder = Builder::new(root.path(), now()).unwrap();
     builder.at(Duration::from_secs(3600));
     let layer = builder.blob(b"a layer").unwrap();
@@ -181,7 +192,7 @@ fn one_image_is_byte_exact() {
 
 #[test]
 fn a_moved_tag_keeps_its_history() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let mut builder = Builder::new(root.path(), now()).unwrap();
     let old = builder.image("app", &ImageSpec::new("old", vec![])).unwrap();
     let new = builder.image("app", &ImageSpec::new("new", vec![])).unwrap();
@@ -199,7 +210,7 @@ fn a_moved_tag_keeps_its_history() {
 
 #[test]
 fn an_upload_has_data_start_time_and_hash_states() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let mut builder = Builder::new(root.path(), now()).unwrap();
     let started = now() - Duration::from_secs(60);
     let name = builder.upload("app", started, b"half a layer").unwrap();
@@ -218,7 +229,7 @@ fn an_upload_has_data_start_time_and_hash_states() {
 
 #[test]
 fn a_sha512_layer_lives_under_its_sha256() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let mut builder = Builder::new(root.path(), now()).unwrap();
     let canonical = builder.blob(b"layer").unwrap();
     let alias = sha512_digest(b"layer");
@@ -232,7 +243,7 @@ fn a_sha512_layer_lives_under_its_sha256() {
 
 #[test]
 fn children_and_referrers_live_with_what_holds_them() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let mut builder = Builder::new(root.path(), now()).unwrap();
     let child = builder.image("app", &ImageSpec::new("child", vec![])).unwrap();
     let inner = builder.index("app", std::slice::from_ref(&child), &IndexSpec::default()).unwrap();
@@ -254,7 +265,7 @@ fn children_and_referrers_live_with_what_holds_them() {
 
 #[test]
 fn an_unreadable_manifest_holds_all_of_its_repository() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let mut builder = Builder::new(root.path(), now()).unwrap();
     let layer = builder.blob(b"perhaps needed").unwrap();
     builder.layer_link("app", &layer).unwrap();
@@ -271,7 +282,7 @@ fn an_unreadable_manifest_holds_all_of_its_repository() {
 
 #[test]
 fn damage_is_counted() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let mut builder = Builder::new(root.path(), now()).unwrap();
     let image = builder.image("app", &ImageSpec::new("one", vec![])).unwrap();
     builder.tag("app", "v1", &image).unwrap();
