@@ -13,6 +13,8 @@ pub mod inventory;
 
 pub mod policy;
 
+pub mod graph;
+
 pub mod plan;
 
 pub mod sweep;

@@ -1,1 +1,330 @@
-//! Placeholder.
+//! Stage 6: what will be.
+//!
+//! A [`Plan`] is data with no choices left in it: it says which store it is for, what it saw, and every step with the
+//! evidence for it. Executing one is the business of `sweep`, and only a [`CheckedPlan`] can be executed.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::config::values::Period;
+use crate::oci::{Digest, RepositoryName, TagName};
+use crate::policy::Decision;
+use crate::store::Identity;
+
+pub mod build;
+mod check;
+pub mod limits;
+
+pub use check::{CheckedPlan, Refusal, check};
+
+/// The `schema` of a plan file. A reader refuses any other.
+pub const SCHEMA: &str = "regsweep/plan/1";
+
+/// Everything a run will do, and what it goes by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// What it is for and what it saw.
+    pub header: Header,
+    /// Steps in the order in which they are carried out: references before what they refer to.
+    pub steps: Vec<Step>,
+    /// What is unreferenced and not yet old enough, or condemned in this run.
+    pub condemned: Vec<Condemned>,
+    /// What is freed, by repository.
+    pub freed: Freed,
+}
+
+/// What a plan is for and what it saw.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// The version of regsweep that made it.
+    pub regsweep: String,
+    /// The store.
+    pub store: Identity,
+    /// The layout's name.
+    pub layout: String,
+    /// When the listing began.
+    pub listed_at: Timestamp,
+    /// Whether the registry is stopped or read-only, as the user says.
+    pub mode: Mode,
+    /// Where the policy was read from.
+    pub policy_origin: Option<String>,
+    /// SHA-256 of the policy's text, in hexadecimal.
+    pub policy_hash: Option<String>,
+    /// The policy's text, so that a plan file can be checked where the policy file is not.
+    pub policy: Option<String>,
+    /// Nothing younger goes.
+    pub grace: Period,
+    /// How long what goes can be brought back.
+    pub trash_keep: Period,
+    /// What the store held.
+    pub saw: Counts,
+}
+
+/// Whether pushes may be going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The registry is stopped or read-only: one run condemns and sweeps.
+    Offline,
+    /// The registry is serving: links go now, and data only what an earlier run condemned.
+    Online,
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Offline => "offline",
+            Self::Online => "online",
+        })
+    }
+}
+
+/// What a store held when it was listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// Repositories.
+    pub repositories: u64,
+    /// Tags.
+    pub tags: u64,
+    /// Manifests, once in every repository that has them.
+    pub manifests: u64,
+    /// Blobs with data.
+    pub blobs: u64,
+    /// Bytes of these blobs, as far as they are known.
+    pub bytes: u64,
+    /// Blobs that something kept needs.
+    pub live_blobs: u64,
+    /// Bytes of these.
+    pub live_bytes: u64,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// What to do.
+    #[serde(flatten)]
+    pub action: Action,
+    /// Why it may be done.
+    pub evidence: Evidence,
+}
+
+/// What a step does. Each names what it removes, never how to find it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum Action {
+    /// Removes a tag: its current link and its history.
+    Untag {
+        /// The repository.
+        repository: RepositoryName,
+        /// The tag.
+        tag: TagName,
+        /// What it points to; the step is skipped when it points elsewhere by then.
+        target: Option<Digest>,
+        /// Its history.
+        history: Vec<Digest>,
+    },
+    /// Removes a manifest from a repository: its link, and what the histories of other tags say of it.
+    DeleteManifest {
+        /// The repository.
+        repository: RepositoryName,
+        /// The manifest.
+        digest: Digest,
+        /// Tags that stay and once pointed to it.
+        histories: Vec<TagName>,
+        /// Signature links below it (registry 2.4 and earlier).
+        signatures: Vec<Digest>,
+    },
+    /// Removes a layer link from a repository.
+    Unlink {
+        /// The repository.
+        repository: RepositoryName,
+        /// The blob, or an alias of one.
+        digest: Digest,
+    },
+    /// Removes the data of a blob.
+    Sweep {
+        /// The blob.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+        /// Whether it was a manifest: those stay ten times longer in the trash.
+        manifest: bool,
+    },
+    /// Removes a directory of the layout that holds no file, and its empty parents inside the repository.
+    RemoveDirectory {
+        /// The directory's key.
+        key: String,
+    },
+    /// Removes what is left of a repository that has no tag, manifest, layer or upload.
+    RemoveRepository {
+        /// The repository.
+        repository: RepositoryName,
+    },
+    /// Removes an abandoned upload, or a file that a registry died while writing.
+    Abandon {
+        /// Its files.
+        files: Vec<crate::inventory::LooseFile>,
+    },
+    /// Deletes something from the trash for good.
+    Purge {
+        /// The run that put it there.
+        run: String,
+        /// Its place in the trash.
+        place: String,
+        /// The blob, when it is one: it must not be needed and missing.
+        digest: Option<Digest>,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// Brings a blob back from the trash: something needs it, and it is missing.
+    Heal {
+        /// The run that put it there.
+        run: String,
+        /// Its place in the trash.
+        place: String,
+        /// The blob.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+    },
+}
+
+impl Action {
+    /// The place in the order. References go before what they refer to; healing before anything; purging last.
+    pub fn stage(&self) -> u8 {
+        match self {
+            Self::Heal { .. } => 0,
+            Self::Untag { .. } => 1,
+            Self::DeleteManifest { .. } => 2,
+            Self::Unlink { .. } => 3,
+            Self::Sweep { .. } => 4,
+            Self::RemoveDirectory { .. } => 5,
+            Self::RemoveRepository { .. } => 6,
+            Self::Abandon { .. } => 7,
+            Self::Purge { .. } => 8,
+        }
+    }
+
+    /// Bytes of data that it frees, now or when the trash is purged.
+    pub fn frees(&self) -> u64 {
+        match self {
+            Self::Sweep { size, .. } => *size,
+            Self::Abandon { files } => files.iter().map(|file| file.size).sum(),
+            _ => 0,
+        }
+    }
+}
+
+/// Why a step may be done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// The reason.
+    pub reason: Reason,
+    /// The latest sign of change of what goes. `None` where there was nothing to ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Timestamp>,
+}
+
+/// Why something goes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// The policy says so.
+    Policy(Decision),
+    /// The manifest that it belongs to goes.
+    Along,
+    /// Nothing that stays refers to it.
+    Unreferenced,
+    /// It leads nowhere: its target is gone.
+    Dangling,
+    /// Nobody has touched it for so long that nobody will.
+    Abandoned,
+    /// It is empty.
+    Empty,
+    /// Its time in the trash is over.
+    TrashKept,
+    /// Something needs it and it is missing.
+    NeededAgain,
+}
+
+/// A blob that nothing references and that stays for now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condemned {
+    /// The blob.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was first seen unreferenced.
+    pub since: Timestamp,
+    /// When it may go, at the earliest.
+    pub until: Timestamp,
+}
+
+/// What a plan frees.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Freed {
+    /// Bytes of all blobs that go, each counted once.
+    pub bytes: u64,
+    /// Blobs that go.
+    pub blobs: u64,
+    /// Of these bytes, what was unreferenced before any rule of the policy.
+    pub unreferenced_bytes: u64,
+    /// Of these blobs, how many were unreferenced before any rule of the policy.
+    pub unreferenced_blobs: u64,
+    /// Bytes that several repositories shared, and that go because all of them let go.
+    pub shared_bytes: u64,
+    /// Bytes of abandoned uploads and leftovers.
+    pub upload_bytes: u64,
+    /// By repository, where anything goes.
+    pub repositories: Vec<FreedIn>,
+}
+
+/// What a plan frees in one repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FreedIn {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// Tags before.
+    pub tags: u64,
+    /// Tags that go.
+    pub tags_gone: u64,
+    /// Manifests that go.
+    pub manifests_gone: u64,
+    /// Bytes that only this repository referred to, and that go.
+    pub exclusive_bytes: u64,
+    /// Bytes that it shared with others, and that go: counted in each of them, and once in the total.
+    pub shared_bytes: u64,
+}
+
+impl Plan {
+    /// Reads a plan file.
+    ///
+    /// # Errors
+    /// When it is no plan, or of a schema that this version does not read.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let schema = serde_json::from_str::<serde_json::Value>(text)
+            .map_err(|error| format!("it is not JSON: {error}"))?
+            .get("schema")
+            .and_then(|schema| schema.as_str().map(ToOwned::to_owned));
+        match schema.as_deref() {
+            Some(SCHEMA) => serde_json::from_str(text).map_err(|error| format!("it is no plan: {error}")),
+            Some(other) => Err(format!("its schema is {other}, and this version reads {SCHEMA}; make the plan again")),
+            None => Err(format!("it has no schema; a plan file says {SCHEMA}")),
+        }
+    }
+
+    /// Tags that go.
+    pub fn tags_gone(&self) -> u64 {
+        self.steps.iter().filter(|step| matches!(step.action, Action::Untag { .. })).count() as u64
+    }
+}

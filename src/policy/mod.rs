@@ -1,1 +1,126 @@
-//! Placeholder.
+//! The policy: one YAML document that says what to keep.
+//!
+//! Parsing ([`Policy::parse`]) is strict and names line and column; evaluation ([`Policy::decide_tags`] and its
+//! kin) is pure and takes the facts about tags and manifests as arguments. Nothing expires unless a policy matches its
+//! repository, a class matches its tag, and no keep holds it.
+
+pub mod pattern;
+pub mod presets;
+pub mod referrers;
+
+mod describe;
+mod document;
+mod error;
+mod evaluate;
+mod order;
+mod read;
+mod rules;
+mod shared_text;
+mod verdict;
+
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+pub use error::{PolicyError, Problem};
+pub use evaluate::{TagFacts, UntaggedFacts};
+pub use rules::{
+    Class, ClassRule, Clock, EmptyRepositories, Keep, KeepRule, Limits, OrderBy, Protection,
+    RepositoryLimits, RepositoryPolicy,
+};
+pub use verdict::{Decision, ExpireReason, KeepReason, Missed, OTHER, UNTAGGED, Verdict};
+
+use crate::config::values::Period;
+
+/// A policy file, read and checked.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    source: Arc<str>,
+    origin: Arc<str>,
+    protect: Protection,
+    policies: Vec<RepositoryPolicy>,
+    orphaned_after: Period,
+    abandoned_after: Period,
+    empty_repositories: EmptyRepositories,
+    grace: Period,
+    trash_keep: Period,
+    limits: Limits,
+}
+
+impl Policy {
+    /// Reads a policy document of version 1.
+    ///
+    /// `origin` is the file's name as errors should show it.
+    ///
+    /// # Errors
+    /// Every problem found, each with its line and column and what to write instead. A key of the documented language that this
+    /// version does not know yet is a problem too.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, PolicyError> {
+        read::policy(text, origin)
+    }
+
+    /// The first policy, in file order, whose `repositories` match the name.
+    pub fn for_repository(&self, name: &str) -> Option<&RepositoryPolicy> {
+        self.policies.iter().find(|policy| policy.repositories.matches(name))
+    }
+
+    /// The document as it was written.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The name that errors show for the document.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The SHA-256 of the document's bytes, as 64 lowercase hexadecimal digits.
+    pub fn hash(&self) -> String {
+        Sha256::digest(self.source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What no rule may touch, in any repository.
+    pub fn protection(&self) -> &Protection {
+        &self.protect
+    }
+
+    /// The policies in file order.
+    pub fn policies(&self) -> &[RepositoryPolicy] {
+        &self.policies
+    }
+
+    /// Nothing younger goes, and nothing condemned more recently: `grace`, 24 hours unless the document says otherwise.
+    ///
+    /// Zero when the document says `grace: 0`, which the caller allows only beside a stopped registry.
+    pub fn grace(&self) -> Period {
+        self.grace
+    }
+
+    /// How long the trash keeps what was removed from the repository: its policy's `trash.keep`, else the document's, else 7 days.
+    ///
+    /// A blob that several repositories named stays for the longest of theirs. Zero when the document says `0`, which the caller
+    /// allows only beside a stopped registry.
+    pub fn trash_keep(&self, repository: &str) -> Period {
+        self.for_repository(repository).and_then(|policy| policy.trash_keep).unwrap_or(self.trash_keep)
+    }
+
+    /// How long a referrer stays after its subject is gone: `referrers.orphaned_after`, else 7 days.
+    pub fn referrers_orphaned_after(&self) -> Period {
+        self.orphaned_after
+    }
+
+    /// How long an upload may stand still before it counts as abandoned: `uploads.abandoned_after`, else 7 days.
+    pub fn uploads_abandoned_after(&self) -> Period {
+        self.abandoned_after
+    }
+
+    /// What becomes of repositories without tags and manifests: `repositories.empty`, else they stay.
+    pub fn empty_repositories(&self) -> EmptyRepositories {
+        self.empty_repositories
+    }
+
+    /// How much of the registry one plan may take before it is refused.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+}

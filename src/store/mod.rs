@@ -1,1 +1,326 @@
-//! Placeholder.
+//! Stage 1: opening a store.
+//!
+//! A command that must not write is handed a [`ReadStore`], which has no way to put, copy, rename or delete:
+//!
+//! ```compile_fail
+//! # async fn dry_run(store: regsweep::store::ReadStore) {
+//! store.put_state("lease/1", Vec::new()).await.unwrap();
+//! # }
+//! ```
+//!
+//! Only [`WriteStore`] can change anything, and the only file that uses it to delete is `sweep/trash.rs`.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use serde::{Deserialize, Serialize};
+
+mod local;
+mod metered;
+
+pub use local::{Kind, LocalTree, Meta, NameList};
+pub use metered::{Meter, Requests};
+use metered::Metered;
+
+/// Where regsweep keeps what it must remember, below the store's root and outside everything a registry reads.
+pub const STATE_DIRECTORY: &str = ".regsweep";
+
+/// What the user typed as STORE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A directory: the registry's `rootdirectory`.
+    Directory(PathBuf),
+}
+
+impl FromStr for Location {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, StoreError> {
+        if text.is_empty() {
+            return Err(StoreError::Location { text: text.into(), problem: "it is empty".into() });
+        }
+        let Some((scheme, _)) = text.split_once("://") else { return Ok(Self::Directory(PathBuf::from(text))) };
+        match scheme {
+            "file" => {
+                let url = url::Url::parse(text)
+                    .map_err(|e| StoreError::Location { text: text.into(), problem: e.to_string() })?;
+                url.to_file_path().map(Self::Directory).map_err(|()| StoreError::Location {
+                    text: text.into(),
+                    problem: "a file URL has three slashes and no host, as in file:///var/lib/registry".into(),
+                })
+            }
+            "s3" | "gs" | "az" => Err(StoreError::Location {
+                text: text.into(),
+                problem: "this version reads directories only; object stores come in a later one".into(),
+            }),
+            other => Err(StoreError::Location {
+                text: text.into(),
+                problem: format!("the scheme {other} is not known; write a path or file://"),
+            }),
+        }
+    }
+}
+
+/// Which store a plan was made for. A plan is refused on any other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Canonical URL, such as `file:///var/lib/registry`.
+    pub url: String,
+    /// What tells two stores at the same URL apart: for a directory, the inode of the layout's root.
+    pub fingerprint: String,
+}
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+/// Why a store could not be opened or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The STORE argument is not understood.
+    #[error("{text:?} does not name a store: {problem}")]
+    Location {
+        /// What was typed.
+        text: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The place cannot be opened at all.
+    #[error("cannot open {place}: check that it exists and that this user may read it")]
+    Open {
+        /// The place, as typed.
+        place: String,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Reading a name, a size or a body failed for another reason than absence.
+    #[error("cannot {operation} {key}")]
+    Io {
+        /// What was attempted: `list`, `stat`, `read`.
+        operation: &'static str,
+        /// The key below the store's root.
+        key: String,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A body is larger than anything that is read whole.
+    #[error("{key} has {size} bytes; at most {limit} are read")]
+    TooLarge {
+        /// The key below the store's root.
+        key: String,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The state could not be read or written.
+    #[error("cannot {operation} regsweep's state at {key}")]
+    State {
+        /// What was attempted.
+        operation: &'static str,
+        /// The key below the state's root.
+        key: String,
+        /// The store's answer.
+        #[source]
+        source: object_store::Error,
+    },
+}
+
+/// A store that can be read and nothing else.
+#[derive(Debug, Clone)]
+pub struct ReadStore {
+    tree: Arc<LocalTree>,
+    state: Option<Arc<dyn ObjectStore>>,
+    identity: Identity,
+    meter: Arc<Meter>,
+}
+
+impl ReadStore {
+    /// Opens the store at `location` for reading.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] when the directory is not there or may not be read.
+    pub fn open(location: &Location) -> Result<Self, StoreError> {
+        let Location::Directory(path) = location;
+        let open_error = |source| StoreError::Open { place: path.display().to_string(), source };
+        let canonical = path.canonicalize().map_err(open_error)?;
+        let meter = Arc::new(Meter::default());
+        let tree = LocalTree::open(&canonical, meter.clone()).map_err(open_error)?;
+        let fingerprint = tree
+            .inode(crate::layout::distribution::ROOT)
+            .map_err(open_error)?
+            .map_or_else(|| "none".to_owned(), |inode| format!("inode {inode}"));
+        let url = url::Url::from_file_path(&canonical)
+            .map_or_else(|()| canonical.display().to_string(), |url| url.to_string());
+        let state_root = canonical.join(STATE_DIRECTORY);
+        let state = if state_root.is_dir() { Some(open_state(&state_root, &meter)?) } else { None };
+        Ok(Self { tree: Arc::new(tree), state, identity: Identity { url, fingerprint }, meter })
+    }
+
+    /// Which store this is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The directory behind the store.
+    pub fn tree(&self) -> &LocalTree {
+        &self.tree
+    }
+
+    /// Requests and bytes so far.
+    pub fn requests(&self) -> Requests {
+        self.meter.read()
+    }
+
+    /// The body of a state object and the time the store gave it, or `None` when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::State`] for any answer but absence.
+    pub async fn get_state(&self, key: &str) -> Result<Option<(Bytes, Timestamp)>, StoreError> {
+        let Some(state) = &self.state else { return Ok(None) };
+        let error = |operation| move |source| StoreError::State { operation, key: key.into(), source };
+        match state.get(&state_path(key)?).await {
+            Ok(result) => {
+                let modified = modified(&result.meta);
+                Ok(Some((result.bytes().await.map_err(error("read"))?, modified)))
+            }
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(error("read")(source)),
+        }
+    }
+
+    /// All keys of the state below `prefix`, in byte order, with size in bytes and the store's time.
+    ///
+    /// # Errors
+    /// [`StoreError::State`] when the listing is not complete.
+    pub async fn list_state(&self, prefix: &str) -> Result<Vec<StateObject>, StoreError> {
+        let Some(state) = &self.state else { return Ok(Vec::new()) };
+        let mut found: Vec<StateObject> = state
+            .list(Some(&state_path(prefix)?))
+            .map_ok(|meta| StateObject { modified: modified(&meta), size: meta.size, key: meta.location.into() })
+            .try_collect()
+            .await
+            .map_err(|source| StoreError::State { operation: "list", key: prefix.into(), source })?;
+        found.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(found)
+    }
+}
+
+/// One object of regsweep's own state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateObject {
+    /// Key below the state's root.
+    pub key: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// When it was last written, by the store's clock.
+    pub modified: Timestamp,
+}
+
+/// A store that can be changed. Holding one says that the command was asked to change something.
+#[derive(Debug, Clone)]
+pub struct WriteStore {
+    read: ReadStore,
+    state: Arc<dyn ObjectStore>,
+    root: PathBuf,
+}
+
+impl WriteStore {
+    /// Opens the store at `location` for writing, and makes the state directory.
+    ///
+    /// # Errors
+    /// As [`ReadStore::open`]; also when the state directory cannot be made.
+    pub fn open(location: &Location) -> Result<Self, StoreError> {
+        let mut read = ReadStore::open(location)?;
+        let root = read.tree.path().to_path_buf();
+        let state_root = root.join(STATE_DIRECTORY);
+        std::fs::create_dir_all(&state_root)
+            .map_err(|source| StoreError::Open { place: state_root.display().to_string(), source })?;
+        let state = open_state(&state_root, &read.meter)?;
+        read.state = Some(state.clone());
+        Ok(Self { read, state, root })
+    }
+
+    /// The reading half.
+    pub fn read(&self) -> &ReadStore {
+        &self.read
+    }
+
+    /// The store's root directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Counts one change made outside the state.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.read.meter
+    }
+
+    /// Writes a state object whole, durable when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError::State`], for instance when the disk is full.
+    pub async fn put_state(&self, key: &str, body: Vec<u8>) -> Result<(), StoreError> {
+        let path = state_path(key)?;
+        self.state
+            .put(&path, body.into())
+            .await
+            .map(drop)
+            .map_err(|source| StoreError::State { operation: "write", key: key.into(), source })
+    }
+
+    /// Writes a state object if there is none yet. `false` when another was first.
+    ///
+    /// # Errors
+    /// [`StoreError::State`] for any answer but "it exists".
+    pub async fn create_state(&self, key: &str, body: Vec<u8>) -> Result<bool, StoreError> {
+        let path = state_path(key)?;
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.state.put_opts(&path, body.into(), options).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(source) => Err(StoreError::State { operation: "create", key: key.into(), source }),
+        }
+    }
+
+    /// The state's own object store, for `sweep/trash.rs`, which deletes from it.
+    pub(crate) fn state_objects(&self) -> &Arc<dyn ObjectStore> {
+        &self.state
+    }
+}
+
+/// A state key as the object store's path.
+pub(crate) fn state_path(key: &str) -> Result<ObjectPath, StoreError> {
+    ObjectPath::parse(key).map_err(|source| StoreError::State {
+        operation: "name",
+        key: key.into(),
+        source: source.into(),
+    })
+}
+
+fn open_state(root: &Path, meter: &Arc<Meter>) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    // Durable before it returns: an effect must never reach the disk before the journal entry that announces it.
+    let local = LocalFileSystem::new_with_prefix(root)
+        .map_err(|source| StoreError::State { operation: "open", key: root.display().to_string(), source })?
+        .with_fsync(true);
+    Ok(Arc::new(Metered::new(local, meter.clone())))
+}
+
+/// The one place where `object_store`'s time type becomes ours.
+fn modified(meta: &object_store::ObjectMeta) -> Timestamp {
+    let stamp = meta.last_modified;
+    Timestamp::new(stamp.timestamp(), i32::try_from(stamp.timestamp_subsec_nanos()).unwrap_or(0))
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+}

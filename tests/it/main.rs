@@ -1,4 +1,5 @@
 //! The one integration binary.
 
 mod independent;
+mod registry;
 mod synth;

@@ -1,0 +1,126 @@
+//! A closer look at candidates: sizes and times that a names-only listing did not ask for.
+
+use rayon::prelude::*;
+
+use super::scan::{join, link_state};
+use super::{BlobId, History, Inventory, Link};
+use crate::layout::{Directory, Entry, RegistryLayout};
+use crate::oci::Digest;
+use crate::store::{LocalTree, Meta, StoreError};
+
+/// Asks size and time of the data of `ids`, where that is not known yet. Returns those whose directory is there without
+/// data, and marks them as not present.
+///
+/// # Errors
+/// Any answer of the store but absence.
+pub fn blobs(
+    tree: &LocalTree,
+    layout: &dyn RegistryLayout,
+    inventory: &mut Inventory,
+    ids: &[BlobId],
+) -> Result<Vec<BlobId>, StoreError> {
+    let table = &mut inventory.blobs;
+    let wanted: Vec<BlobId> = ids.iter().copied().filter(|id| table.changed(*id).is_none()).collect();
+    let found: Vec<Option<Meta>> = wanted
+        .par_iter()
+        .map(|id| match layout.key(&Entry::BlobData { digest: table.digest(*id) }) {
+            Some(key) => tree.stat(&key),
+            None => Ok(None),
+        })
+        .collect::<Result<_, _>>()?;
+    let mut empty = Vec::new();
+    for (id, meta) in wanted.into_iter().zip(found) {
+        match meta {
+            Some(meta) => table.measure(id, meta.size, meta.changed),
+            None => {
+                table.set_present(id, false);
+                empty.push(id);
+            }
+        }
+    }
+    Ok(empty)
+}
+
+/// Asks what the layer links at these places (repository and layer, by index) look like.
+///
+/// # Errors
+/// Any answer of the store but absence.
+pub fn layer_links(
+    tree: &LocalTree,
+    layout: &dyn RegistryLayout,
+    inventory: &mut Inventory,
+    places: &[(usize, usize)],
+) -> Result<(), StoreError> {
+    let found: Vec<Option<(Digest, Option<Meta>)>> = places
+        .par_iter()
+        .map(|&(repository, layer)| {
+            let repository = &inventory.repositories[repository];
+            if repository.layers[layer].changed.is_some() {
+                return Ok(None);
+            }
+            let digest = inventory.blobs.digest(repository.layers[layer].digest);
+            let Some(key) = layout.key(&Entry::LayerLink { repository: repository.name.as_str(), digest }) else {
+                return Ok(None);
+            };
+            Ok(Some((digest, tree.stat(&key)?)))
+        })
+        .collect::<Result<_, StoreError>>()?;
+    for (&(repository, layer), found) in places.iter().zip(found) {
+        if let Some((digest, meta)) = found {
+            let layer = &mut inventory.repositories[repository].layers[layer];
+            layer.link = meta.map_or(Link::Missing, |meta| link_state(&digest, meta.size));
+            layer.changed = meta.map(|meta| meta.changed);
+        }
+    }
+    Ok(())
+}
+
+/// Lists the history of every tag of the repositories with these indexes.
+///
+/// # Errors
+/// Any answer of the store but absence.
+pub fn histories(
+    tree: &LocalTree,
+    layout: &dyn RegistryLayout,
+    inventory: &mut Inventory,
+    repositories: &[usize],
+) -> Result<(), StoreError> {
+    for &index in repositories {
+        let repository = &inventory.repositories[index];
+        let found: Vec<Option<Vec<Digest>>> = repository
+            .tags
+            .par_iter()
+            .map(|tag| {
+                if tag.history.is_some() {
+                    return Ok(None);
+                }
+                let directory = Directory::Tag { repository: repository.name.as_str(), tag: tag.name.as_str() };
+                let Some(directory) = layout.directory_key(&directory) else { return Ok(None) };
+                history(tree, layout, &join(&directory, "index")).map(Some)
+            })
+            .collect::<Result<_, StoreError>>()?;
+        let Inventory { repositories, blobs, .. } = inventory;
+        for (tag, found) in repositories[index].tags.iter_mut().zip(found) {
+            if let Some(mut digests) = found {
+                digests.sort_unstable();
+                let entries = digests.iter().map(|digest| History { digest: blobs.intern(digest), size: None });
+                tag.history = Some(entries.collect());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn history(tree: &LocalTree, layout: &dyn RegistryLayout, index: &str) -> Result<Vec<Digest>, StoreError> {
+    let mut digests = Vec::new();
+    for (algorithm, _) in tree.list(index)?.map(|list| list.names).unwrap_or_default() {
+        let directory = join(index, &algorithm);
+        for (hex, _) in tree.list(&directory)?.map(|list| list.names).unwrap_or_default() {
+            let key = [&directory, "/", &hex, "/link"].concat();
+            if let Entry::TagHistory { digest, .. } = layout.classify(&key) {
+                digests.push(digest);
+            }
+        }
+    }
+    Ok(digests)
+}

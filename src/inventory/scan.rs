@@ -1,0 +1,619 @@
+//! The only reader at scale: lists names, then reads what names cannot tell.
+
+use std::sync::Mutex;
+
+use jiff::Timestamp;
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+
+use super::{
+    Alias, BlobId, BlobTable, Depth, Gap, History, Inventory, LayerLink, Link, LooseFile, Parts, Repository, Revision, Tag,
+    Tally, Target, Upload, read,
+};
+use crate::layout::{Directory, Entry, RegistryLayout, distribution};
+use crate::oci::{Digest, RepositoryName, TagName};
+use crate::store::{Kind, LocalTree, Meta, StoreError};
+
+/// Why a store could not be listed whole. Nothing is decided on a listing with a hole.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// There is no registry at this place.
+    #[error("{0}")]
+    NoRegistry(String),
+    /// A listing or a read failed.
+    #[error("the listing is not complete, so nothing was decided")]
+    Incomplete(#[from] StoreError),
+    /// The worker threads could not be started.
+    #[error("cannot start {0} worker threads; try a smaller --concurrency")]
+    Threads(usize),
+}
+
+/// How to scan.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// What to ask for.
+    pub depth: Depth,
+    /// Threads that read at once.
+    pub concurrency: usize,
+    /// When the scan begins.
+    pub now: Timestamp,
+}
+
+/// Lists the store and reads its tags and manifests.
+///
+/// # Errors
+/// [`ScanError`]; what is there but not understood is a gap in the result instead.
+pub fn scan(tree: &LocalTree, layout: &dyn RegistryLayout, options: Options) -> Result<Inventory, ScanError> {
+    detect(tree)?;
+    let threads = options.concurrency.max(1);
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|_| ScanError::Threads(threads))?;
+    let scanner = Scanner {
+        tree,
+        layout,
+        depth: options.depth,
+        recorder: Mutex::new(Recorder::default()),
+        failure: Mutex::new(None),
+    };
+    pool.install(|| {
+        // Candidates are listed before roots are read. A blob that is listed here and gains a reference later is seen as
+        // referenced; in the other order a blob pushed in between would be listed with its reference unseen.
+        scanner.walk(match options.depth {
+            Depth::Names => distribution::blobs_root(),
+            Depth::Everything => String::new(),
+        })?;
+        if options.depth == Depth::Names {
+            scanner.walk(distribution::repositories_root())?;
+        }
+        let mut recorder =
+            scanner.recorder.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        recorder.sort();
+        let mut inventory = recorder.into_inventory(options);
+        inventory.pull_through_cache |= tree.stat("scheduler-state.json")?.is_some();
+        read::tags(tree, layout, &mut inventory)?;
+        read::aliases(tree, layout, &mut inventory)?;
+        if options.depth == Depth::Names {
+            read::revision_links(tree, layout, &mut inventory)?;
+        }
+        read::manifests(tree, layout, &mut inventory)?;
+        read::signatures(tree, layout, &mut inventory)?;
+        Ok(inventory)
+    })
+}
+
+/// Finds the layout, or says what is there instead.
+fn detect(tree: &LocalTree) -> Result<(), ScanError> {
+    let root = distribution::ROOT;
+    let repositories = tree.stat(&distribution::repositories_root())?;
+    let blobs = tree.stat(&distribution::blobs_root())?;
+    let directory = |meta: Option<Meta>| meta.is_some_and(|meta| meta.kind == Kind::Directory);
+    if directory(repositories) || directory(blobs) {
+        // A link on the way would make every listing below it fail later with a stranger message.
+        tree.list(root)?;
+        return Ok(());
+    }
+    let place = tree.path().display();
+    let mut advice = String::new();
+    for (key, what) in [
+        ("registry/v2", "the directory above is the root"),
+        ("blobs/sha256", "three directories above is the root"),
+        ("repositories", "three directories above is the root"),
+        ("v2/repositories", "two directories above is the root"),
+    ] {
+        if tree.stat(key)?.is_some() {
+            advice = format!(" It holds {key}: {what}.");
+        }
+    }
+    if tree.stat("vol-01")?.is_some() || tree.stat("content/vol-01")?.is_some() {
+        advice = " It looks like a Nexus blob store, which this version does not read.".into();
+    }
+    Err(ScanError::NoRegistry(format!(
+        "no registry at {place}: there is no {root}/repositories and no {root}/blobs below it.{advice} \
+         Name the directory that the registry's configuration calls rootdirectory."
+    )))
+}
+
+struct Scanner<'s> {
+    tree: &'s LocalTree,
+    layout: &'s dyn RegistryLayout,
+    depth: Depth,
+    recorder: Mutex<Recorder>,
+    failure: Mutex<Option<StoreError>>,
+}
+
+/// Leaves of one directory that are read by one task.
+const LEAVES: usize = 128;
+
+impl<'s> Scanner<'s> {
+    fn walk(&self, key: String) -> Result<(), StoreError> {
+        rayon::scope(|scope| self.descend(scope, key));
+        match self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn descend<'a>(&'a self, scope: &rayon::Scope<'a>, key: String)
+    where
+        's: 'a,
+    {
+        let visited = match self.depth {
+            Depth::Names => self.visit_names(scope, &key),
+            Depth::Everything => self.visit_everything(scope, &key),
+        };
+        if let Err(error) = visited {
+            self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
+        }
+    }
+
+    /// Whether another task failed: the result is lost, so the rest need not be read.
+    fn gave_up(&self) -> bool {
+        self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some()
+    }
+
+    fn visit_names<'a>(&'a self, scope: &rayon::Scope<'a>, key: &str) -> Result<(), StoreError>
+    where
+        's: 'a,
+    {
+        if self.gave_up() {
+            return Ok(());
+        }
+        let Some(list) = self.tree.list(key)? else { return Ok(()) };
+        let mut batch = Batch::default();
+        for (name, kind) in list.names {
+            let child = join(key, &name);
+            match kind {
+                Kind::Directory => match self.layout.classify_directory(&child) {
+                    Directory::Open => {
+                        batch.part(&child);
+                        scope.spawn(move |scope| self.descend(scope, child));
+                    }
+                    Directory::Upload { repository, upload } => {
+                        batch.records.push(Record::Upload { repository: repository.into(), id: upload.into() });
+                        self.visit_leaf(&child, &mut batch)?;
+                    }
+                    leaf => batch.directory(leaf, &child),
+                },
+                Kind::File => match self.tree.stat(&child)? {
+                    Some(meta) => batch.file(self.layout, &child, meta),
+                    None => continue,
+                },
+                Kind::Symlink | Kind::Other => batch.stranger(&child, kind),
+            }
+        }
+        batch.not_utf8(key, &list.foreign);
+        self.record(batch);
+        Ok(())
+    }
+
+    fn visit_everything<'a>(&'a self, scope: &rayon::Scope<'a>, key: &str) -> Result<(), StoreError>
+    where
+        's: 'a,
+    {
+        if self.gave_up() {
+            return Ok(());
+        }
+        let Some(list) = self.tree.list(key)? else { return Ok(()) };
+        let mut batch = Batch::default();
+        let mut leaves = Vec::new();
+        for (name, kind) in list.names {
+            let child = join(key, &name);
+            match kind {
+                Kind::Directory => match self.layout.classify_directory(&child) {
+                    Directory::Open | Directory::OwnState | Directory::Foreign(_) => {
+                        batch.part(&child);
+                        scope.spawn(move |scope| self.descend(scope, child));
+                    }
+                    leaf => {
+                        batch.leaf_seen(leaf, &child);
+                        leaves.push(child);
+                    }
+                },
+                Kind::File => match self.tree.stat(&child)? {
+                    Some(meta) => batch.file(self.layout, &child, meta),
+                    None => continue,
+                },
+                Kind::Symlink | Kind::Other => batch.stranger(&child, kind),
+            }
+        }
+        batch.not_utf8(key, &list.foreign);
+        self.record(batch);
+        let mut leaves = leaves.into_iter();
+        loop {
+            let chunk: Vec<String> = leaves.by_ref().take(LEAVES).collect();
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            scope.spawn(move |_| {
+                let mut batch = Batch::default();
+                for leaf in &chunk {
+                    if let Err(error) = self.visit_leaf(leaf, &mut batch) {
+                        self.failure
+                            .lock()
+                            .unwrap_or_else(std::sync::PoisonError::into_inner)
+                            .get_or_insert(error);
+                        return;
+                    }
+                }
+                self.record(batch);
+            });
+        }
+    }
+
+    /// Reads a leaf of the layout whole, with sizes and times: few files, seldom nested.
+    fn visit_leaf(&self, key: &str, batch: &mut Batch) -> Result<(), StoreError> {
+        let Some(found) = self.tree.list_with_meta(key)? else { return Ok(()) };
+        for (name, meta) in found {
+            let child = join(key, &name);
+            match meta.kind {
+                Kind::Directory => self.visit_leaf(&child, batch)?,
+                Kind::File => batch.file(self.layout, &child, meta),
+                other => batch.stranger(&child, other),
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&self, batch: Batch) {
+        self.recorder.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take(batch);
+    }
+}
+
+pub(super) fn join(parent: &str, name: &str) -> String {
+    if parent.is_empty() { name.to_owned() } else { [parent, "/", name].concat() }
+}
+
+/// What one directory said, made ready without holding the lock on the table.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Record>,
+}
+
+enum Record {
+    Part { repository: Box<str>, part: &'static str },
+    Blob { digest: Digest, meta: Option<Meta> },
+    Revision { repository: Box<str>, digest: Digest, meta: Option<Meta> },
+    Tag { repository: Box<str>, tag: Box<str>, meta: Option<Meta> },
+    History { repository: Box<str>, tag: Box<str>, digest: Digest, size: u64 },
+    Layer { repository: Box<str>, digest: Digest, meta: Option<Meta> },
+    Signature { repository: Box<str>, digest: Digest, signature: Digest },
+    Upload { repository: Box<str>, id: Box<str> },
+    UploadFile { repository: Box<str>, id: Box<str>, file: LooseFile },
+    Temporary(LooseFile),
+    Foreign { key: String, size: u64 },
+    OwnState { key: String, size: u64 },
+    Scheduler { key: String, size: u64 },
+    Gap { repository: Option<Box<str>>, key: String, why: String },
+}
+
+impl Batch {
+    fn part(&mut self, key: &str) {
+        if let Some((parent, part @ ("_layers" | "_manifests" | "_uploads"))) = key.rsplit_once('/') {
+            let repository = parent.strip_prefix(&distribution::repositories_root()).and_then(|r| r.strip_prefix('/'));
+            if let Some(repository) = repository {
+                let part = match part {
+                    "_layers" => "_layers",
+                    "_manifests" => "_manifests",
+                    _ => "_uploads",
+                };
+                self.records.push(Record::Part { repository: repository.into(), part });
+            }
+        }
+    }
+
+    /// A directory whose name says all that the mark needs.
+    fn directory(&mut self, directory: Directory<'_>, key: &str) {
+        self.records.push(match directory {
+            Directory::Blob { digest } => Record::Blob { digest, meta: None },
+            Directory::Revision { repository, digest } => {
+                Record::Revision { repository: repository.into(), digest, meta: None }
+            }
+            Directory::Tag { repository, tag } => {
+                Record::Tag { repository: repository.into(), tag: tag.into(), meta: None }
+            }
+            Directory::LayerLink { repository, digest } => {
+                Record::Layer { repository: repository.into(), digest, meta: None }
+            }
+            Directory::UnknownDigest { repository, .. } => unknown_digest(repository, key),
+            Directory::Foreign(_) => Record::Foreign { key: key.to_owned(), size: 0 },
+            Directory::Open | Directory::Upload { .. } | Directory::OwnState => return,
+        });
+    }
+
+    /// A leaf that is read whole all the same, noted first, so that one without a link is not overlooked.
+    fn leaf_seen(&mut self, directory: Directory<'_>, key: &str) {
+        match directory {
+            Directory::Blob { .. } | Directory::LayerLink { .. } | Directory::Foreign(_) => {}
+            Directory::Upload { repository, upload } => {
+                self.records.push(Record::Upload { repository: repository.into(), id: upload.into() });
+            }
+            other => self.directory(other, key),
+        }
+    }
+
+    fn file(&mut self, layout: &dyn RegistryLayout, key: &str, meta: Meta) {
+        let loose = || LooseFile { key: key.to_owned(), size: meta.size, modified: meta.modified, changed: meta.changed };
+        let meta_of = Some(meta);
+        self.records.push(match layout.classify(key) {
+            Entry::BlobData { digest } => Record::Blob { digest, meta: meta_of },
+            Entry::RevisionLink { repository, digest } => {
+                Record::Revision { repository: repository.into(), digest, meta: meta_of }
+            }
+            Entry::RevisionSignature { repository, digest, signature } => {
+                Record::Signature { repository: repository.into(), digest, signature }
+            }
+            Entry::TagCurrent { repository, tag } => {
+                Record::Tag { repository: repository.into(), tag: tag.into(), meta: meta_of }
+            }
+            Entry::TagHistory { repository, tag, digest } => {
+                Record::History { repository: repository.into(), tag: tag.into(), digest, size: meta.size }
+            }
+            Entry::LayerLink { repository, digest } => {
+                Record::Layer { repository: repository.into(), digest, meta: meta_of }
+            }
+            Entry::UploadPart { repository, upload, .. } => {
+                Record::UploadFile { repository: repository.into(), id: upload.into(), file: loose() }
+            }
+            Entry::Temporary { .. } => Record::Temporary(loose()),
+            Entry::UnknownDigest { repository, .. } => {
+                self.records.push(unknown_digest(repository, key));
+                Record::Foreign { key: key.to_owned(), size: meta.size }
+            }
+            Entry::SchedulerState => Record::Scheduler { key: key.to_owned(), size: meta.size },
+            Entry::OwnState => Record::OwnState { key: key.to_owned(), size: meta.size },
+            Entry::FolderMarker | Entry::Foreign(_) => Record::Foreign { key: key.to_owned(), size: meta.size },
+        });
+    }
+
+    /// A symbolic link, socket or device. A link that stands where the registry would walk may hide a repository.
+    fn stranger(&mut self, key: &str, kind: Kind) {
+        if kind == Kind::Symlink && may_hide_references(key) {
+            self.records.push(Record::Gap {
+                repository: None,
+                key: key.to_owned(),
+                why: "a symbolic link, which is not followed; the registry may find a repository behind it. \
+                      Put a bind mount in its place, or move the data"
+                    .into(),
+            });
+        }
+        self.records.push(Record::Foreign { key: key.to_owned(), size: 0 });
+    }
+
+    fn not_utf8(&mut self, parent: &str, names: &[(String, Kind)]) {
+        for (name, kind) in names {
+            let key = join(parent, name);
+            if *kind == Kind::Directory && may_hide_references(&key) {
+                self.records.push(Record::Gap {
+                    repository: None,
+                    key: key.clone(),
+                    why: "a directory whose name is not UTF-8; no registry writes one. Rename or remove it".into(),
+                });
+            }
+            self.records.push(Record::Foreign { key, size: 0 });
+        }
+    }
+}
+
+fn may_hide_references(key: &str) -> bool {
+    let repositories = distribution::repositories_root();
+    key.starts_with(&repositories) || repositories.starts_with(key)
+}
+
+fn unknown_digest(repository: Option<&str>, key: &str) -> Record {
+    Record::Gap {
+        repository: repository.map(Into::into),
+        key: key.to_owned(),
+        why: "not a sha256 or sha512 digest: what it means is not known, so everything it may need is kept".into(),
+    }
+}
+
+/// Everything recorded so far, by repository.
+#[derive(Default)]
+struct Recorder {
+    blobs: BlobTable,
+    repositories: FxHashMap<Box<str>, Draft>,
+    temporary: Vec<LooseFile>,
+    foreign: Tally,
+    own_state: Tally,
+    pull_through_cache: bool,
+    gaps: Vec<Gap>,
+    directories: u64,
+}
+
+#[derive(Default)]
+struct Draft {
+    parts: Parts,
+    tags: FxHashMap<Box<str>, DraftTag>,
+    revisions: FxHashMap<BlobId, Revision>,
+    layers: Vec<LayerLink>,
+    aliases: Vec<Alias>,
+    signatures: Vec<(BlobId, BlobId)>,
+    uploads: FxHashMap<Box<str>, Vec<LooseFile>>,
+}
+
+#[derive(Default)]
+struct DraftTag {
+    meta: Option<Meta>,
+    history: Vec<History>,
+}
+
+impl Recorder {
+    fn take(&mut self, batch: Batch) {
+        self.directories += 1;
+        for record in batch.records {
+            self.add(record);
+        }
+    }
+
+    fn draft(&mut self, repository: Box<str>) -> &mut Draft {
+        self.repositories.entry(repository).or_default()
+    }
+
+    fn add(&mut self, record: Record) {
+        match record {
+            Record::Part { repository, part } => {
+                let parts = &mut self.draft(repository).parts;
+                match part {
+                    "_layers" => parts.layers = true,
+                    "_manifests" => parts.manifests = true,
+                    _ => parts.uploads = true,
+                }
+            }
+            Record::Blob { digest, meta } => {
+                let id = self.blobs.intern(&digest);
+                self.blobs.set_present(id, true);
+                if let Some(meta) = meta {
+                    self.blobs.measure(id, meta.size, meta.changed);
+                }
+            }
+            Record::Revision { repository, digest, meta } => {
+                let id = self.blobs.intern(&digest);
+                let found = self.draft(repository).revisions.entry(id).or_insert(Revision {
+                    digest: id,
+                    link: Link::Missing,
+                    pushed: None,
+                    changed: None,
+                });
+                if let Some(meta) = meta {
+                    found.link = link_state(&digest, meta.size);
+                    found.pushed = Some(meta.modified);
+                    found.changed = Some(meta.changed);
+                }
+            }
+            Record::Tag { repository, tag, meta } => {
+                let found = self.draft(repository).tags.entry(tag).or_default();
+                found.meta = meta.or(found.meta);
+            }
+            Record::History { repository, tag, digest, size } => {
+                let digest = self.blobs.intern(&digest);
+                let found = self.draft(repository).tags.entry(tag).or_default();
+                found.history.push(History { digest, size: Some(size) });
+            }
+            Record::Layer { repository, digest, meta } => self.add_layer(repository, digest, meta),
+            Record::Signature { repository, digest, signature } => {
+                let pair = (self.blobs.intern(&digest), self.blobs.intern(&signature));
+                self.draft(repository).signatures.push(pair);
+            }
+            Record::Upload { repository, id } => {
+                self.draft(repository).uploads.entry(id).or_default();
+            }
+            Record::UploadFile { repository, id, file } => {
+                self.draft(repository).uploads.entry(id).or_default().push(file);
+            }
+            Record::Temporary(file) => self.temporary.push(file),
+            Record::Foreign { key, size } => self.foreign.add(&key, size),
+            Record::OwnState { key, size } => self.own_state.add(&key, size),
+            Record::Scheduler { key, size } => {
+                self.pull_through_cache = true;
+                self.foreign.add(&key, size);
+            }
+            Record::Gap { repository, key, why } => {
+                let repository = repository.and_then(|name| RepositoryName::found(&name).ok());
+                self.gaps.push(Gap { repository, key, why });
+            }
+        }
+    }
+
+    fn add_layer(&mut self, repository: Box<str>, digest: Digest, meta: Option<Meta>) {
+        let id = self.blobs.intern(&digest);
+        let draft = self.draft(repository);
+        if matches!(digest, Digest::Sha256(_)) {
+            let link = meta.map_or(Link::Unknown, |meta| link_state(&digest, meta.size));
+            draft.layers.push(LayerLink { digest: id, link, changed: meta.map(|meta| meta.changed) });
+        } else {
+            draft.aliases.push(Alias {
+                alias: id,
+                target: None,
+                size: meta.map_or(0, |meta| meta.size),
+                changed: meta.map(|meta| meta.changed),
+            });
+        }
+    }
+
+    /// Order never depends on which thread was first.
+    fn sort(&mut self) {
+        self.gaps.sort_by(|a, b| a.key.cmp(&b.key));
+        self.temporary.sort_by(|a, b| a.key.cmp(&b.key));
+        self.foreign.examples.sort();
+        self.own_state.examples.sort();
+    }
+
+    fn into_inventory(self, options: Options) -> Inventory {
+        let Self { blobs, repositories, temporary, foreign, own_state, pull_through_cache, gaps, directories } = self;
+        let depth = options.depth;
+        let mut repositories: Vec<Repository> = repositories
+            .into_par_iter()
+            .filter_map(|(name, draft)| {
+                let name = RepositoryName::found(&name).ok()?;
+                Some(draft.finish(name, depth, &blobs))
+            })
+            .collect();
+        repositories.sort_by(|a, b| a.name.cmp(&b.name));
+        Inventory {
+            depth,
+            listed_at: options.now,
+            blobs,
+            repositories,
+            manifests: FxHashMap::default(),
+            gaps,
+            temporary,
+            foreign,
+            own_state,
+            pull_through_cache,
+            directories,
+        }
+    }
+}
+
+impl Draft {
+    fn finish(self, name: RepositoryName, depth: Depth, blobs: &BlobTable) -> Repository {
+        let mut tags: Vec<Tag> = self
+            .tags
+            .into_iter()
+            .filter_map(|(tag, mut draft)| {
+                draft.history.sort_by_key(|entry| blobs.digest(entry.digest));
+                Some(Tag {
+                    name: TagName::found(&tag).ok()?,
+                    target: Target::Missing,
+                    tagged: draft.meta.map(|meta| meta.modified),
+                    changed: draft.meta.map(|meta| meta.changed),
+                    size: draft.meta.map_or(0, |meta| meta.size),
+                    history: (depth == Depth::Everything).then_some(draft.history),
+                })
+            })
+            .collect();
+        tags.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut revisions: Vec<Revision> = self.revisions.into_values().collect();
+        revisions.sort_by_key(|revision| blobs.digest(revision.digest));
+        let mut layers = self.layers;
+        layers.sort_by_key(|layer| blobs.digest(layer.digest));
+        let mut aliases = self.aliases;
+        aliases.sort_by_key(|alias| blobs.digest(alias.alias));
+        let mut uploads: Vec<Upload> = self
+            .uploads
+            .into_iter()
+            .map(|(id, mut files)| {
+                files.sort_by(|a, b| a.key.cmp(&b.key));
+                Upload { id: id.into(), files }
+            })
+            .collect();
+        uploads.sort_by(|a, b| a.id.cmp(&b.id));
+        Repository {
+            name,
+            tags,
+            revisions,
+            layers,
+            aliases,
+            signatures: self.signatures,
+            uploads,
+            parts: self.parts,
+            pinned: false,
+        }
+    }
+}
+
+/// A link holds its digest and nothing else: 71 bytes for sha256, and for an alias the sha256 that it stands for.
+pub(super) fn link_state(_digest: &Digest, size: u64) -> Link {
+    const LINK_BYTES: u64 = 71;
+    if size == LINK_BYTES { Link::Whole } else { Link::Damaged { size } }
+}

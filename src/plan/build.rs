@@ -1,0 +1,478 @@
+//! Turns marks into steps. Pure: everything that had to be asked of the store is in the inventory by now.
+
+use jiff::{SignedDuration, Timestamp};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::limits::Limits;
+use super::{Action, Condemned, Counts, Evidence, Freed, FreedIn, Header, Mode, Plan, Reason, SCHEMA, Step};
+use crate::graph::{Fate, Gone, Marks, Rules};
+use crate::inventory::{BlobId, BlobSet, Inventory, Link, Repository, Target};
+use crate::layout::{Directory, RegistryLayout};
+use crate::oci::Digest;
+use crate::policy::EmptyRepositories;
+use crate::store::Identity;
+
+/// Something in the trash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrashItem {
+    /// The run that put it there.
+    pub run: String,
+    /// Its place, below the state's root.
+    pub place: String,
+    /// The blob, when it is one.
+    pub digest: Option<Digest>,
+    /// Whether it was a manifest.
+    pub manifest: bool,
+    /// Size in bytes.
+    pub size: u64,
+    /// When it was put there, by the journal.
+    pub since: Timestamp,
+}
+
+/// What a plan is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources<'s> {
+    /// What is there, with candidates inspected.
+    pub inventory: &'s Inventory,
+    /// What is live.
+    pub marks: &'s Marks,
+    /// What the mark went by.
+    pub rules: &'s Rules<'s>,
+    /// Ages, margins, caps and ratios.
+    pub limits: &'s Limits,
+    /// Whether pushes may be going on.
+    pub mode: Mode,
+    /// Which store it is.
+    pub store: &'s Identity,
+    /// Blobs seen unreferenced by earlier runs, and since when.
+    pub condemned: &'s FxHashMap<Digest, Timestamp>,
+    /// What is in the trash.
+    pub trash: &'s [TrashItem],
+    /// Blob directories that hold no data.
+    pub empty_blobs: &'s [BlobId],
+}
+
+/// What must be looked at more closely before a plan can be made.
+#[derive(Debug, Default)]
+pub struct Candidates {
+    /// Blobs that nothing needs.
+    pub blobs: Vec<BlobId>,
+    /// Layer links that nothing in their repository needs, as repository and layer indexes.
+    pub layers: Vec<(usize, usize)>,
+    /// Repositories of which a tag or a manifest goes.
+    pub histories: Vec<usize>,
+}
+
+/// Names what must be looked at more closely.
+pub fn candidates(inventory: &Inventory, marks: &Marks) -> Candidates {
+    let mut found = Candidates {
+        blobs: inventory.blobs.present().filter(|id| !marks.live.contains(*id)).collect(),
+        ..Candidates::default()
+    };
+    for (index, (repository, marked)) in inventory.repositories.iter().zip(&marks.repositories).enumerate() {
+        if repository.pinned {
+            continue;
+        }
+        found.layers.extend(
+            repository
+                .layers
+                .iter()
+                .enumerate()
+                .filter(|(_, layer)| !marked.needed.contains(&layer.digest))
+                .map(|(layer, _)| (index, layer)),
+        );
+        if marked.tags.iter().any(crate::policy::Decision::is_expired)
+            || marked.revisions.iter().any(|fate| matches!(fate, Fate::Expired(_)))
+        {
+            found.histories.push(index);
+        }
+    }
+    found
+}
+
+/// Candidate blobs that are too young to go: their data changed, or somebody linked them, within the grace.
+pub fn in_grace(inventory: &Inventory, marks: &Marks, rules: &Rules<'_>) -> BlobSet {
+    let mut young = BlobSet::for_table(&inventory.blobs);
+    for id in inventory.blobs.present().filter(|id| !marks.live.contains(*id)) {
+        if rules.young(inventory.blobs.changed(id)) {
+            young.insert(id);
+        }
+    }
+    for repository in &inventory.repositories {
+        for layer in &repository.layers {
+            let linked = !matches!(layer.link, Link::Missing);
+            if linked && !marks.live.contains(layer.digest) && rules.young(layer.changed) {
+                young.insert(layer.digest);
+            }
+        }
+        for alias in &repository.aliases {
+            if let Some(target) = alias.target
+                && !marks.live.contains(target)
+                && rules.young(alias.changed)
+            {
+                young.insert(target);
+            }
+        }
+    }
+    young
+}
+
+/// Makes the plan.
+pub fn build(sources: &Sources<'_>, layout: &dyn RegistryLayout) -> Plan {
+    let Sources { inventory, marks, rules, limits, mode, .. } = *sources;
+    let young = in_grace(inventory, marks, rules);
+    let mut builder = Builder { sources, layout, young: &young, steps: Vec::new() };
+    builder.heal_and_purge();
+    for index in 0..inventory.repositories.len() {
+        builder.repository(index);
+    }
+    let (swept, condemned) = builder.blobs();
+    builder.leftovers();
+    let mut steps = builder.steps;
+    // References go before what they refer to, so that at every moment a client is told "not here" rather than given
+    // a manifest whose layers are gone.
+    steps.sort_by_key(|step| step.action.stage());
+    let freed = freed(inventory, marks, &swept, &steps);
+    let policy = rules.policy;
+    Plan {
+        schema: SCHEMA.into(),
+        header: Header {
+            regsweep: env!("CARGO_PKG_VERSION").into(),
+            store: sources.store.clone(),
+            layout: layout.name().into(),
+            listed_at: inventory.listed_at,
+            mode,
+            policy_origin: policy.map(|policy| policy.origin().to_owned()),
+            policy_hash: policy.map(crate::policy::Policy::hash),
+            policy: policy.map(|policy| policy.source().to_owned()),
+            grace: limits.grace,
+            trash_keep: limits.trash_keep,
+            saw: counts(inventory, marks),
+        },
+        steps,
+        condemned,
+        freed,
+    }
+}
+
+/// What the store holds, as far as sizes are known.
+pub fn counts(inventory: &Inventory, marks: &Marks) -> Counts {
+    let mut counts = Counts {
+        repositories: inventory.repositories.len() as u64,
+        tags: inventory.tags() as u64,
+        manifests: inventory.revisions() as u64,
+        ..Counts::default()
+    };
+    for id in inventory.blobs.present() {
+        let size = inventory.blobs.size(id).unwrap_or(0);
+        counts.blobs += 1;
+        counts.bytes += size;
+        if marks.live.contains(id) {
+            counts.live_blobs += 1;
+            counts.live_bytes += size;
+        }
+    }
+    counts
+}
+
+struct Builder<'b> {
+    sources: &'b Sources<'b>,
+    layout: &'b dyn RegistryLayout,
+    young: &'b BlobSet,
+    steps: Vec<Step>,
+}
+
+impl Builder<'_> {
+    fn push(&mut self, action: Action, reason: Reason, changed: Option<Timestamp>) {
+        self.steps.push(Step { action, evidence: Evidence { reason, changed } });
+    }
+
+    fn remove_directory(&mut self, directory: &Directory<'_>) {
+        // Beside a registry that serves, a directory may be empty because a push is about to fill it.
+        if self.sources.mode == Mode::Offline
+            && let Some(key) = self.layout.directory_key(directory)
+        {
+            self.push(Action::RemoveDirectory { key }, Reason::Empty, None);
+        }
+    }
+
+    fn heal_and_purge(&mut self) {
+        let Sources { inventory, marks, limits, trash, rules, .. } = *self.sources;
+        let mut healed: FxHashSet<Digest> = FxHashSet::default();
+        for item in trash {
+            let row = item.digest.and_then(|digest| inventory.blobs.find(&digest));
+            let missing = row.is_some_and(|id| marks.live.contains(id) && !inventory.blobs.is_present(id));
+            if let (true, Some(digest)) = (missing, item.digest) {
+                if healed.insert(digest) {
+                    let action =
+                        Action::Heal { run: item.run.clone(), place: item.place.clone(), digest, size: item.size };
+                    self.push(action, Reason::NeededAgain, None);
+                }
+                continue;
+            }
+            let factor = if item.manifest { limits.manifest_trash_factor } else { 1 };
+            let keep = SignedDuration::from_secs(
+                limits.trash_keep.as_signed().as_secs().saturating_mul(i64::from(factor)),
+            );
+            if rules.now.duration_since(item.since) >= keep {
+                let action = Action::Purge {
+                    run: item.run.clone(),
+                    place: item.place.clone(),
+                    digest: item.digest,
+                    size: item.size,
+                };
+                self.push(action, Reason::TrashKept, Some(item.since));
+            }
+        }
+    }
+
+    fn repository(&mut self, index: usize) {
+        let Sources { inventory, marks, .. } = *self.sources;
+        let (repository, marked) = (&inventory.repositories[index], &marks.repositories[index]);
+        if !repository.pinned {
+            self.tags(repository, marked);
+            self.revisions(repository, marked);
+            self.layer_links(repository, marked);
+        }
+        let uploads_left = self.uploads(repository);
+        self.empty_repository(repository, marked, uploads_left);
+    }
+
+    fn tags(&mut self, repository: &Repository, marked: &crate::graph::RepositoryMarks) {
+        let blobs = &self.sources.inventory.blobs;
+        for (tag, decision) in repository.tags.iter().zip(&marked.tags) {
+            if !decision.is_expired() {
+                continue;
+            }
+            let target = match tag.target {
+                Target::Manifest(id) => Some(blobs.digest(id)),
+                Target::Missing | Target::Corrupt(_) => None,
+            };
+            let history = tag.history.iter().flatten().map(|entry| blobs.digest(entry.digest)).collect();
+            self.steps.push(Step {
+                action: Action::Untag { repository: repository.name.clone(), tag: tag.name.clone(), target, history },
+                evidence: Evidence { reason: Reason::Policy(decision.clone()), changed: tag.changed },
+            });
+        }
+    }
+
+    fn revisions(&mut self, repository: &Repository, marked: &crate::graph::RepositoryMarks) {
+        let blobs = &self.sources.inventory.blobs;
+        // Which tags that stay remember a manifest.
+        let mut remembered: FxHashMap<BlobId, Vec<&crate::oci::TagName>> = FxHashMap::default();
+        for (tag, decision) in repository.tags.iter().zip(&marked.tags) {
+            if !decision.is_expired() {
+                for entry in tag.history.iter().flatten() {
+                    remembered.entry(entry.digest).or_default().push(&tag.name);
+                }
+            }
+        }
+        for (revision, fate) in repository.revisions.iter().zip(&marked.revisions) {
+            let digest = blobs.digest(revision.digest);
+            let reason = match fate {
+                Fate::Kept(_) => continue,
+                Fate::Absent => {
+                    self.remove_directory(&Directory::Revision { repository: repository.name.as_str(), digest });
+                    continue;
+                }
+                Fate::Expired(Gone::Untagged(decision) | Gone::Orphaned(decision)) => Reason::Policy(decision.clone()),
+                Fate::Expired(Gone::Along) => Reason::Along,
+            };
+            let histories =
+                remembered.get(&revision.digest).into_iter().flatten().map(|tag| (*tag).clone()).collect();
+            let signatures = repository
+                .signatures
+                .iter()
+                .filter(|(manifest, _)| *manifest == revision.digest)
+                .map(|(_, signature)| blobs.digest(*signature))
+                .collect();
+            let action =
+                Action::DeleteManifest { repository: repository.name.clone(), digest, histories, signatures };
+            self.push(action, reason, revision.changed);
+        }
+    }
+
+    fn layer_links(&mut self, repository: &Repository, marked: &crate::graph::RepositoryMarks) {
+        let Sources { inventory, rules, .. } = *self.sources;
+        let reason = |id: BlobId| {
+            if inventory.blobs.is_present(id) { Reason::Unreferenced } else { Reason::Dangling }
+        };
+        for layer in &repository.layers {
+            if marked.needed.contains(&layer.digest) {
+                continue;
+            }
+            let digest = inventory.blobs.digest(layer.digest);
+            if layer.link == Link::Missing {
+                self.remove_directory(&Directory::LayerLink { repository: repository.name.as_str(), digest });
+            } else if !rules.young(layer.changed) && !self.young.contains(layer.digest) {
+                let action = Action::Unlink { repository: repository.name.clone(), digest };
+                self.push(action, reason(layer.digest), layer.changed);
+            }
+        }
+        for alias in &repository.aliases {
+            let target = alias.target.unwrap_or(alias.alias);
+            if marked.needed.contains(&alias.alias) || marked.needed.contains(&target) {
+                continue;
+            }
+            if !rules.young(alias.changed) && !self.young.contains(target) {
+                let digest = inventory.blobs.digest(alias.alias);
+                let action = Action::Unlink { repository: repository.name.clone(), digest };
+                self.push(action, reason(target), alias.changed);
+            }
+        }
+    }
+
+    /// Plans the end of abandoned uploads; returns whether others stay.
+    fn uploads(&mut self, repository: &Repository) -> bool {
+        let Sources { rules, limits, .. } = *self.sources;
+        let mut left = false;
+        for upload in &repository.uploads {
+            let idle = |at: Timestamp| rules.now.duration_since(at) >= limits.uploads_abandoned_after.as_signed();
+            if upload.files.is_empty() {
+                let directory = Directory::Upload { repository: repository.name.as_str(), upload: &upload.id };
+                if upload.active().is_none_or(idle) {
+                    self.remove_directory(&directory);
+                } else {
+                    left = true;
+                }
+            } else if rules.policy.is_some()
+                && upload.active().is_some_and(idle)
+                && !rules.young(upload.changed())
+            {
+                let action = Action::Abandon { files: upload.files.clone() };
+                self.push(action, Reason::Abandoned, upload.changed());
+            } else {
+                left = true;
+            }
+        }
+        left
+    }
+
+    fn empty_repository(
+        &mut self,
+        repository: &Repository,
+        marked: &crate::graph::RepositoryMarks,
+        uploads_left: bool,
+    ) {
+        let Sources { rules, mode, .. } = *self.sources;
+        let wanted = rules.policy.is_some_and(|policy| policy.empty_repositories() == EmptyRepositories::Remove);
+        let tags_left = marked.tags.iter().any(|decision| !decision.is_expired());
+        let manifests_left = marked.revisions.iter().any(|fate| matches!(fate, Fate::Kept(_)));
+        let young_links = repository.layers.iter().any(|layer| {
+            layer.link != Link::Missing && (rules.young(layer.changed) || self.young.contains(layer.digest))
+        }) || repository.aliases.iter().any(|alias| rules.young(alias.changed));
+        let has_parts = repository.parts != crate::inventory::Parts::default();
+        if wanted
+            && mode == Mode::Offline
+            && has_parts
+            && !repository.pinned
+            && !tags_left
+            && !manifests_left
+            && marked.needed.is_empty()
+            && !young_links
+            && !uploads_left
+        {
+            self.push(Action::RemoveRepository { repository: repository.name.clone() }, Reason::Empty, None);
+        }
+    }
+
+    /// Plans what becomes of unneeded blobs: gone in this run, or condemned until a later one.
+    fn blobs(&mut self) -> (Vec<BlobId>, Vec<Condemned>) {
+        let Sources { inventory, marks, limits, mode, condemned, rules, empty_blobs, .. } = *self.sources;
+        let mut dead: Vec<BlobId> = inventory
+            .blobs
+            .present()
+            .filter(|id| !marks.live.contains(*id) && !self.young.contains(*id))
+            .collect();
+        dead.sort_by_key(|id| inventory.blobs.digest(*id));
+        let mut waiting = Vec::new();
+        for id in &dead {
+            let digest = inventory.blobs.digest(*id);
+            let size = inventory.blobs.size(*id).unwrap_or(0);
+            match mode {
+                Mode::Offline => {
+                    let manifest = inventory.manifests.contains_key(id);
+                    let changed = inventory.blobs.changed(*id);
+                    self.push(Action::Sweep { digest, size, manifest }, Reason::Unreferenced, changed);
+                }
+                Mode::Online => {
+                    let since = condemned.get(&digest).copied().unwrap_or(rules.now);
+                    let until = since.saturating_add(limits.grace.as_signed()).unwrap_or(Timestamp::MAX);
+                    waiting.push(Condemned { digest, size, since, until });
+                }
+            }
+        }
+        for id in empty_blobs {
+            if !marks.live.contains(*id) {
+                self.remove_directory(&Directory::Blob { digest: inventory.blobs.digest(*id) });
+            }
+        }
+        (if mode == Mode::Offline { dead } else { Vec::new() }, waiting)
+    }
+
+    /// Files that a registry died while writing.
+    fn leftovers(&mut self) {
+        let Sources { inventory, rules, .. } = *self.sources;
+        for file in inventory.temporary.iter().filter(|file| !rules.young(Some(file.changed))) {
+            if rules.policy.is_some() {
+                let action = Action::Abandon { files: vec![file.clone()] };
+                self.push(action, Reason::Abandoned, Some(file.changed));
+            }
+        }
+    }
+}
+
+/// Who lets go of how much. A blob that several repositories shared is counted in each, and once in the total.
+fn freed(inventory: &Inventory, marks: &Marks, swept: &[BlobId], steps: &[Step]) -> Freed {
+    let mut freed = Freed { blobs: swept.len() as u64, ..Freed::default() };
+    let mut holders: FxHashMap<BlobId, Vec<usize>> = swept.iter().map(|id| (*id, Vec::new())).collect();
+    for (index, repository) in inventory.repositories.iter().enumerate() {
+        let links = repository.layers.iter().filter(|layer| layer.link != Link::Missing).map(|layer| layer.digest);
+        let revisions =
+            repository.revisions.iter().filter(|revision| revision.link != Link::Missing).map(|r| r.digest);
+        for id in links.chain(revisions) {
+            if let Some(held) = holders.get_mut(&id)
+                && held.last() != Some(&index)
+            {
+                held.push(index);
+            }
+        }
+    }
+    let mut by_repository: Vec<(u64, u64)> = vec![(0, 0); inventory.repositories.len()];
+    for (id, held) in &holders {
+        let size = inventory.blobs.size(*id).unwrap_or(0);
+        freed.bytes += size;
+        if !marks.referenced.contains(*id) {
+            freed.unreferenced_bytes += size;
+            freed.unreferenced_blobs += 1;
+        }
+        match held.as_slice() {
+            [] => {}
+            [only] => by_repository[*only].0 += size,
+            several => {
+                freed.shared_bytes += size;
+                several.iter().for_each(|index| by_repository[*index].1 += size);
+            }
+        }
+    }
+    freed.upload_bytes = steps
+        .iter()
+        .filter(|step| matches!(step.action, Action::Abandon { .. }))
+        .map(|step| step.action.frees())
+        .sum();
+    for (index, repository) in inventory.repositories.iter().enumerate() {
+        let marked = &marks.repositories[index];
+        let row = FreedIn {
+            repository: repository.name.clone(),
+            tags: repository.tags.len() as u64,
+            tags_gone: marked.tags.iter().filter(|decision| decision.is_expired()).count() as u64,
+            manifests_gone: marked.revisions.iter().filter(|fate| matches!(fate, Fate::Expired(_))).count() as u64,
+            exclusive_bytes: by_repository[index].0,
+            shared_bytes: by_repository[index].1,
+        };
+        if row.tags_gone + row.manifests_gone + row.exclusive_bytes + row.shared_bytes > 0 {
+            freed.repositories.push(row);
+        }
+    }
+    freed
+}

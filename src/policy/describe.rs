@@ -1,0 +1,147 @@
+//! A policy in plain words.
+
+use std::fmt::Write as _;
+
+use crate::policy::Policy;
+use crate::policy::rules::{Clock, EmptyRepositories, Keep, KeepRule, OrderBy, Protection, RepositoryPolicy};
+use crate::policy::verdict::OTHER;
+
+impl Policy {
+    /// The document in plain words, rule by rule, a line each; ends with a line break.
+    pub fn describe(&self) -> String {
+        let mut lines = Vec::new();
+        let Protection { tags, repositories } = &self.protect;
+        if !repositories.patterns().is_empty() {
+            lines.push(format!("Nothing goes in the repositories {repositories}."));
+        }
+        if !tags.patterns().is_empty() {
+            lines.push(format!("The tags {tags} never go."));
+        }
+        if self.policies.is_empty() {
+            lines.push("There are no policies: everything stays.".to_owned());
+        }
+        for (index, policy) in self.policies.iter().enumerate() {
+            describe_policy(policy, index > 0, &mut lines);
+        }
+        if !self.policies.iter().any(|policy| policy.repositories.matches_everything()) {
+            lines.push("In every other repository everything stays.".to_owned());
+        }
+        self.describe_rest(&mut lines);
+        lines.push(String::new());
+        lines.join("\n")
+    }
+
+    /// What the document's order makes pointless, a sentence each: policies and classes that can never match.
+    ///
+    /// Only what is evident from catch-all patterns and repeated lists is found.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (index, policy) in self.policies.iter().enumerate() {
+            let written = policy.repositories.to_string();
+            let shadow = self.policies[..index].iter().find(|earlier| {
+                earlier.repositories.matches_everything() || earlier.repositories.to_string() == written
+            });
+            if let Some(shadow) = shadow {
+                warnings.push(format!(
+                    "policy {} never applies: policy {} above it matches the same repositories first",
+                    policy.name, shadow.name
+                ));
+            }
+            if let Some(place) = policy.classes.iter().position(|rule| rule.class.matches.matches_every_tag())
+            {
+                let catch_all = &policy.classes[place].class.name;
+                let other = policy.other.is_some().then_some(OTHER);
+                let later = policy.classes[place + 1..].iter().map(|rule| &*rule.class.name).chain(other);
+                for class in later {
+                    warnings.push(format!(
+                        "policy {}: class {class} never matches: class {catch_all} before it takes every tag",
+                        policy.name
+                    ));
+                }
+            }
+        }
+        warnings
+    }
+
+    fn describe_rest(&self, lines: &mut Vec<String>) {
+        lines.push(format!("Referrers go {} after their subject.", self.orphaned_after));
+        lines.push(format!("Uploads go when they have stood still for {}.", self.abandoned_after));
+        lines.push(match self.empty_repositories {
+            EmptyRepositories::Keep => "Empty repositories stay.".to_owned(),
+            EmptyRepositories::Remove => "Empty repositories go.".to_owned(),
+        });
+        lines.push(format!("Nothing younger than {} goes.", self.grace));
+        lines.push(match self.trash_keep.is_zero() {
+            true => "Nothing is kept in the trash.".to_owned(),
+            false => format!("The trash keeps what went for {}.", self.trash_keep),
+        });
+        let limits = self.limits;
+        lines.push(format!(
+            "A plan is refused that takes more than {} of the tags or {} of the bytes{}.",
+            limits.tags,
+            limits.bytes,
+            if limits.repository_may_empty { "" } else { ", or the last tag of a repository" }
+        ));
+    }
+}
+
+fn describe_policy(policy: &RepositoryPolicy, others_above: bool, lines: &mut Vec<String>) {
+    let clock = match policy.clock {
+        Clock::Tagged => "when its tag was last written",
+        Clock::Pushed => "when its manifest was pushed",
+    };
+    let above = if others_above { " that no policy above matches" } else { "" };
+    lines.push(format!(
+        "Policy {}: repositories {}{above}; a tag's age counts from {clock}.",
+        policy.name, policy.repositories
+    ));
+    if let Some(preset) = policy.preset {
+        lines.push(format!("  Classes come from the preset {preset}."));
+    }
+    for protect in [&policy.protect, &policy.preset_protect] {
+        if !protect.patterns().is_empty() {
+            lines.push(format!("  The tags {protect} never go."));
+        }
+    }
+    for rule in &policy.classes {
+        let class = &rule.class;
+        let order = match class.order_by {
+            OrderBy::Clock => "",
+            OrderBy::Semver => ", ordered by version",
+            OrderBy::Name => ", ordered by name",
+        };
+        let kept = describe_keep(rule.keep.as_ref(), "tag");
+        lines.push(format!("  Class {} ({}{order}): {kept}.", class.name, class.matches));
+    }
+    lines.push(format!("  Any other tag: {}.", describe_keep(policy.other.as_ref(), "tag")));
+    lines.push(format!("  Untagged manifests: {}.", describe_keep(policy.untagged.as_ref(), "manifest")));
+    if let Some(min_keep) = policy.limits.min_keep {
+        lines.push(format!("  At least {min_keep} tags stay in each repository."));
+    }
+    if let Some(max_delete) = policy.limits.max_delete {
+        lines.push(format!("  At most {max_delete} tags go from each repository in one run."));
+    }
+    if let Some(keep) = policy.trash_keep {
+        lines.push(format!("  The trash keeps what this policy removed for {keep}."));
+    }
+}
+
+fn describe_keep(keep: Option<&Keep>, noun: &str) -> String {
+    let rules = match keep {
+        None => return "all stay, as there is no rule".to_owned(),
+        Some(Keep::All) => return "all stay".to_owned(),
+        Some(Keep::None) => return "all go".to_owned(),
+        Some(Keep::Any(rules)) => rules,
+    };
+    let mut text = format!("a {noun} stays that is ");
+    for (index, rule) in rules.iter().enumerate() {
+        let separator = if index == 0 { "" } else { " or " };
+        let rule = match rule {
+            KeepRule::Last(1) => "the newest".to_owned(),
+            KeepRule::Last(last) => format!("among the newest {last}"),
+            KeepRule::Within(within) => format!("no older than {within}"),
+        };
+        let _ = write!(text, "{separator}{rule}");
+    }
+    text
+}

@@ -1,0 +1,189 @@
+//! Classes, keeps and the rules of a policy's `tags`.
+
+use std::sync::Arc;
+
+use super::fields::{
+    Fields, Language, Problems, did_you_mean, entries, not_yet, patterns, quantity, text, whole_number,
+};
+use crate::config::values::Period;
+use crate::policy::document::{Node, Value};
+use crate::policy::presets::Preset;
+use crate::policy::rules::{Class, ClassRule, Keep, KeepRule, OrderBy};
+use crate::policy::verdict::{OTHER, UNTAGGED};
+
+const CLASS: Language = Language { of: "a class", known: &["match", "order_by"], later: &[] };
+
+const CLASS_RULE: Language = Language { of: "the rule of a class", known: &["keep"], later: &[] };
+
+const KEEP: Language = Language {
+    of: "`keep`",
+    known: &["last", "within"],
+    later: &["all", "hourly", "daily", "weekly", "monthly", "yearly"],
+};
+
+/// Reads `classes`, in the order they are written.
+pub(super) fn classes(node: &Node, problems: &mut Problems) -> Vec<Class> {
+    let Some(entries) = entries(node, "`classes`", problems) else {
+        return Vec::new();
+    };
+    let mut classes = Vec::with_capacity(entries.len());
+    for entry in entries {
+        if [OTHER, UNTAGGED].contains(&entry.key.as_str()) || entry.key.is_empty() {
+            let message = format!("a class cannot be named \"{}\": the name is reserved", entry.key);
+            problems.note(entry.place, message);
+            continue;
+        }
+        let Some(fields) = Fields::read(&entry.value, &CLASS, problems) else { continue };
+        let Some(matches) = fields.get("match") else {
+            let message = format!("class {} has no `match`: list the patterns of its tags", entry.key);
+            problems.note(entry.place, message);
+            continue;
+        };
+        let matches = patterns(matches, "`match`", problems);
+        let order_by = fields.get("order_by").and_then(|node| order_by(node, problems)).unwrap_or_default();
+        // A class whose patterns were refused stays known, so that its uses are not problems of their own.
+        let matches = matches.unwrap_or_default();
+        classes.push(Class { name: Arc::from(entry.key.as_str()), matches, order_by });
+    }
+    classes
+}
+
+fn order_by(node: &Node, problems: &mut Problems) -> Option<OrderBy> {
+    if matches!(node.value, Value::List(_) | Value::Map(_)) {
+        problems.note(node.place, not_yet("`order_by` over the captures of a regular expression"));
+        return None;
+    }
+    match text(node, "`order_by`", problems)? {
+        "clock" => Some(OrderBy::Clock),
+        "semver" => Some(OrderBy::Semver),
+        "name" => Some(OrderBy::Name),
+        known_later @ ("calver" | "captures") => {
+            problems.note(node.place, not_yet(&format!("`order_by: {known_later}`")));
+            None
+        }
+        other => {
+            let hint = did_you_mean(other, ["clock", "semver", "name"].into_iter());
+            let other = other.escape_debug();
+            problems
+                .note(node.place, format!("`order_by`: \"{other}\" is none of clock, semver and name{hint}"));
+            None
+        }
+    }
+}
+
+/// The classes of a policy with their rules, and the rule for `other`.
+#[derive(Default)]
+pub(super) struct TagRules {
+    pub(super) classes: Vec<ClassRule>,
+    pub(super) other: Option<Keep>,
+}
+
+/// Reads a policy's `tags`.
+///
+/// Without a preset a tag is offered to the classes that `tags` names, in that order. A preset sorts every tag by itself: all its
+/// classes take part in the preset's order, so that a class without a rule keeps its tags instead of passing them on to a
+/// catch-all. Classes of the document that `tags` names beside a preset come first.
+pub(super) fn tags(
+    node: Option<&Node>,
+    preset: Option<&Preset>,
+    document: &[Class],
+    problems: &mut Problems,
+) -> TagRules {
+    let mut rules = TagRules::default();
+    let mut of_preset: Vec<ClassRule> = preset
+        .map(|preset| &*preset.classes)
+        .unwrap_or_default()
+        .iter()
+        .map(|class| ClassRule { class: class.clone(), keep: None })
+        .collect();
+    let entries = node.and_then(|node| entries(node, "`tags`", problems)).unwrap_or_default();
+    for entry in entries {
+        let name = entry.key.as_str();
+        let of = format!("class {}", name.escape_debug());
+        let keep = class_keep(&entry.value, &of, problems);
+        if name == OTHER {
+            rules.other = keep;
+        } else if let Some(rule) = of_preset.iter_mut().find(|rule| &*rule.class.name == name) {
+            rule.keep = keep;
+        } else if let Some(class) = document.iter().find(|class| &*class.name == name) {
+            rules.classes.push(ClassRule { class: class.clone(), keep });
+        } else {
+            let of_preset = of_preset.iter().map(|rule| &*rule.class.name);
+            let known: Vec<&str> = of_preset.chain(document.iter().map(|class| &*class.name)).collect();
+            let hint = did_you_mean(name, known.iter().copied().chain([OTHER]));
+            let listed = known.iter().map(|name| format!("{name}, ")).collect::<String>();
+            let name = name.escape_debug();
+            let message = format!("unknown class \"{name}\"{hint}; the classes are: {listed}{OTHER}");
+            problems.note(entry.place, message);
+        }
+    }
+    rules.classes.append(&mut of_preset);
+    rules
+}
+
+/// Reads `{ keep: .. }`; `of` names the rule in messages.
+pub(super) fn class_keep(node: &Node, of: &str, problems: &mut Problems) -> Option<Keep> {
+    let missing = || format!("{of} has no `keep`: write what stays, or `keep: none` if nothing does");
+    if matches!(node.value, Value::Null) {
+        problems.note(node.place, missing());
+        return None;
+    }
+    let fields = Fields::read(node, &CLASS_RULE, problems)?;
+    match fields.get("keep") {
+        Some(node) => keep(node, problems),
+        None => {
+            problems.note(fields.place, missing());
+            None
+        }
+    }
+}
+
+fn keep(node: &Node, problems: &mut Problems) -> Option<Keep> {
+    let forms = "`all`, `none` or rules such as `{ last: 10, within: 30d }`";
+    match &node.value {
+        Value::Text(text) if text == "all" => return Some(Keep::All),
+        Value::Text(text) if text == "none" => return Some(Keep::None),
+        Value::Map(_) => {}
+        Value::Text(text) => {
+            problems.note(node.place, format!("`keep`: \"{}\" is none of {forms}", text.escape_debug()));
+            return None;
+        }
+        _ => {
+            problems.note(node.place, format!("`keep` is {forms}, not {}", node.kind()));
+            return None;
+        }
+    }
+    let noted = problems.0.len();
+    let fields = Fields::read(node, &KEEP, problems)?;
+    let mut rules = Vec::new();
+    if let Some(node) = fields.get("last") {
+        rules.extend(last(node, problems).map(KeepRule::Last));
+    }
+    if let Some(node) = fields.get("within") {
+        let within = quantity::<Period>(node, "`within`", problems);
+        if within.is_some_and(Period::is_zero) {
+            problems.note(node.place, "`within: 0` keeps nothing: write `keep: none` if that is meant");
+        }
+        rules.extend(within.map(KeepRule::Within));
+    }
+    if rules.is_empty() {
+        if problems.0.len() == noted {
+            problems.note(node.place, "`keep` is empty: write what stays, or `keep: none` if nothing does");
+        }
+        return None;
+    }
+    Some(Keep::Any(rules))
+}
+
+fn last(node: &Node, problems: &mut Problems) -> Option<u64> {
+    if let Value::Map(_) = node.value {
+        problems.note(node.place, not_yet("`last` by majors, minors and patches"));
+        return None;
+    }
+    let number = whole_number(node, "`last`", problems)?;
+    if number == 0 {
+        problems.note(node.place, "`last: 0` keeps nothing: write `keep: none` if that is meant");
+        return None;
+    }
+    Some(number)
+}

@@ -1,0 +1,144 @@
+//! The parts of a policy document, checked.
+
+use std::sync::Arc;
+
+use crate::config::values::{Percentage, Period};
+use crate::policy::pattern::PatternList;
+
+/// What no rule may touch.
+#[derive(Debug, Clone, Default)]
+pub struct Protection {
+    /// Tags that never go.
+    pub tags: PatternList,
+    /// Repositories in which nothing goes, untagged manifests included; always empty within a policy.
+    pub repositories: PatternList,
+}
+
+/// The rules for the repositories that one entry of `policies` matches.
+#[derive(Debug, Clone)]
+pub struct RepositoryPolicy {
+    /// The policy's name, unique within the document.
+    pub name: Arc<str>,
+    /// The repositories it governs, unless an earlier policy matches them.
+    pub repositories: PatternList,
+    /// Which time is a tag's age.
+    pub clock: Clock,
+    /// The preset whose classes it uses.
+    pub preset: Option<&'static str>,
+    /// Classes and their rules; a tag belongs to the first that matches.
+    pub classes: Vec<ClassRule>,
+    /// The rule for tags that no class matches; they stay when there is none.
+    pub other: Option<Keep>,
+    /// The rule for manifests without a tag; they stay when there is none.
+    pub untagged: Option<Keep>,
+    /// Bounds on what one run takes from one repository.
+    pub limits: RepositoryLimits,
+    /// Tags that never go.
+    pub protect: PatternList,
+    /// Tags that the preset says never go.
+    pub preset_protect: PatternList,
+    /// How long the trash keeps what this policy removed, where it differs from the document's.
+    pub trash_keep: Option<Period>,
+}
+
+/// A named set of tags.
+#[derive(Debug, Clone)]
+pub struct Class {
+    /// The name, unique within the document or preset.
+    pub name: Arc<str>,
+    /// The tags in it.
+    pub matches: PatternList,
+    /// What decides which tag is newer.
+    pub order_by: OrderBy,
+}
+
+/// A class within a policy.
+#[derive(Debug, Clone)]
+pub struct ClassRule {
+    /// The tags.
+    pub class: Class,
+    /// What stays of them; everything when the policy has no rule for this class of its preset.
+    pub keep: Option<Keep>,
+}
+
+/// Which time is a tag's age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Clock {
+    /// When the tag was last written; moving it starts anew.
+    #[default]
+    Tagged,
+    /// When the manifest was pushed.
+    Pushed,
+}
+
+/// What decides which of two tags of a class is newer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OrderBy {
+    /// The policy's clock.
+    #[default]
+    Clock,
+    /// The precedence of semantic versions; a leading `v` and missing minor and patch numbers are accepted.
+    Semver,
+    /// The tag's text, byte by byte.
+    Name,
+}
+
+/// What stays of a class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keep {
+    /// Everything.
+    All,
+    /// Nothing.
+    None,
+    /// Whatever at least one of the rules holds.
+    Any(Vec<KeepRule>),
+}
+
+/// One reason to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeepRule {
+    /// The newest so many of the class, at least one.
+    Last(u64),
+    /// Everything up to this age, more than zero.
+    Within(Period),
+}
+
+/// Bounds on what one run takes from one repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RepositoryLimits {
+    /// At least so many tags stay; protected tags, referrers' tags and tags of unknown or future time are not counted.
+    pub min_keep: Option<u64>,
+    /// At most so many tags go, and at most so many untagged manifests, the oldest first.
+    pub max_delete: Option<u64>,
+}
+
+/// What becomes of repositories without tags and manifests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum EmptyRepositories {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They go.
+    Remove,
+}
+
+/// How much of the registry one plan may take before it is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The share of all tags.
+    pub tags: Percentage,
+    /// The share of all bytes.
+    pub bytes: Percentage,
+    /// Whether a repository may lose its last tag.
+    pub repository_may_empty: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            tags: Percentage::from_percent(25),
+            bytes: Percentage::from_percent(50),
+            repository_may_empty: false,
+        }
+    }
+}

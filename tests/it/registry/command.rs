@@ -1,0 +1,1 @@
+//! The commands under test: `regsweep`, and the registry's own `garbage-collect`.

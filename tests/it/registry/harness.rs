@@ -1,0 +1,30 @@
+//! The registries behave as the other tests assume.
+
+use super::content;
+use super::on_both_versions;
+use super::server::{Options, Registry, Version};
+
+on_both_versions!(a_pushed_image_pulls_back_from_a_restarted_registry, read_only_refuses_pushes);
+
+fn a_pushed_image_pulls_back_from_a_restarted_registry(version: Version) {
+    let root = tempfile::tempdir().expect("a directory");
+    let registry = Registry::start(version, root.path(), Options::default());
+    let client = registry.client();
+    let bytes = content::bytes("layer", 100_000);
+    let whole = client.push_blob("a/b", &bytes);
+    let chunked = client.push_blob_in_chunks("c", &bytes, 30_000);
+    assert_eq!(whole, chunked);
+    client.mount("d", &whole, "a/b").expect(201);
+    registry.stop();
+    let registry = Registry::start(version, root.path(), Options { cache_in_memory: true, read_only: true });
+    for repository in ["a/b", "c", "d"] {
+        assert_eq!(registry.client().blob(repository, &whole).expect(200).body, bytes);
+    }
+    assert!(registry.client().blob("e", &whole).is_clean_404());
+}
+
+fn read_only_refuses_pushes(version: Version) {
+    let root = tempfile::tempdir().expect("a directory");
+    let registry = Registry::start(version, root.path(), Options { read_only: true, ..Options::default() });
+    registry.client().mount("a", &content::sha256(b""), "b").expect(405);
+}

@@ -1,0 +1,1 @@
+//! skopeo as a real client, and the OCI layouts it pushes.

@@ -1,0 +1,1 @@
+//! What was pushed, and what is to become of it.
