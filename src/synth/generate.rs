@@ -237,7 +237,7 @@ impl Draw<'_> {
         if self.random.chance(self.recipe.promoted) {
             let target = self.names[(repository_number + 1) % self.names.len()].clone();
             self.builder.promote(&digest, &target)?;
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 self.builder.tag(&target, &format!("promoted-{repository_number}-{number}"), &digest)?;
             }
         }
@@ -309,14 +309,14 @@ impl Draw<'_> {
         for number in 0..self.recipe.empty_links {
             let repository = &self.repository();
             let entry = self.builder.ledger.repository(repository);
-            let links = if number % 2 == 0 { &entry.revisions } else { &entry.layers };
+            let links = if number.is_multiple_of(2) { &entry.revisions } else { &entry.layers };
             // Without its content an alias says nothing about where its data is: no truth could be told.
             let links: Vec<&String> = links.iter().filter(|digest| digest.starts_with("sha256:")).collect();
             let Some(digest) = self.random.pick(&links).map(|digest| (*digest).clone()) else {
                 continue;
             };
             let digest = &digest;
-            let link = if number % 2 == 0 {
+            let link = if number.is_multiple_of(2) {
                 Link::Revision { repository, digest }
             } else {
                 Link::Layer { repository, digest }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// How tags are named.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -162,8 +164,8 @@ impl Recipe {
             dead_links: 0.02,
             blob_min: 1 << 10,
             blob_max: 16 << 10,
-            age: Duration::from_hours(48),
-            spread: Duration::from_hours(180 * 24),
+            age: 48 * HOUR,
+            spread: 180 * 24 * HOUR,
             ..Self::default()
         }
     }

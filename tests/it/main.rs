@@ -1,7 +1,5 @@
 //! The one integration binary.
 
-<<<<<<< HEAD
-mod synth;
-=======
+mod independent;
 mod registry;
->>>>>>> part-d
+mod synth;

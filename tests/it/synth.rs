@@ -9,8 +9,19 @@ use std::time::{Duration, SystemTime};
 use regsweep::synth::{Builder, ImageSpec, IndexSpec, Link, Recipe, Truth, sha256_digest, sha512_digest};
 
 /// 2026-11-22T13:05:55Z.
-fn now() -> SystemTime {
+pub fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_352_755)
+}
+
+/// A directory for a store. Shared memory where there is some: taking ten thousand directories away again is by far
+/// the slowest part of a test on a disk. `TMPDIR` overrides it.
+pub fn scratch() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if std::env::var_os("TMPDIR").is_none() && memory.is_dir() {
+        tempfile::tempdir_in(memory).unwrap()
+    } else {
+        tempfile::tempdir().unwrap()
+    }
 }
 
 /// Every regular file below `root`, by its path relative to `root`, with its size.
@@ -58,6 +69,7 @@ pub fn eligible(root: &Path, delete_untagged: bool) -> Option<BTreeSet<String>> 
     if delete_untagged {
         command.arg("--delete-untagged");
     }
+    #[expect(clippy::print_stderr, reason = "a judgement that is not asked for must be seen")]
     let output = match command.arg(configuration.path()).output() {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -76,8 +88,8 @@ pub fn eligible(root: &Path, delete_untagged: bool) -> Option<BTreeSet<String>> 
     )
 }
 
-fn generated(recipe: &Recipe) -> (tempfile::TempDir, Truth) {
-    let root = tempfile::tempdir().unwrap();
+pub fn generated(recipe: &Recipe) -> (tempfile::TempDir, Truth) {
+    let root = scratch();
     let truth = recipe.generate(root.path(), now()).unwrap();
     (root, truth)
 }
@@ -144,9 +156,9 @@ fn everything() -> Recipe {
 
 #[test]
 fn one_image_is_byte_exact() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let mut builder = Builder::new(root.path(), now()).unwrap();
-    builder.at(Duration::from_hours(1));
+    builder.at(Duration::from_secs(3600));
     let layer = builder.blob(b"a layer").unwrap();
     let mut spec = ImageSpec::new("one", vec![layer.clone()]);
     spec.config = Some((b"{}".to_vec(), "application/vnd.oci.image.config.v1+json".to_owned()));
@@ -180,7 +192,7 @@ fn one_image_is_byte_exact() {
 
 #[test]
 fn a_moved_tag_keeps_its_history() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let mut builder = Builder::new(root.path(), now()).unwrap();
     let old = builder.image("app", &ImageSpec::new("old", vec![])).unwrap();
     let new = builder.image("app", &ImageSpec::new("new", vec![])).unwrap();
@@ -198,7 +210,7 @@ fn a_moved_tag_keeps_its_history() {
 
 #[test]
 fn an_upload_has_data_start_time_and_hash_states() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let mut builder = Builder::new(root.path(), now()).unwrap();
     let started = now() - Duration::from_secs(60);
     let name = builder.upload("app", started, b"half a layer").unwrap();
@@ -217,7 +229,7 @@ fn an_upload_has_data_start_time_and_hash_states() {
 
 #[test]
 fn a_sha512_layer_lives_under_its_sha256() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let mut builder = Builder::new(root.path(), now()).unwrap();
     let canonical = builder.blob(b"layer").unwrap();
     let alias = sha512_digest(b"layer");
@@ -231,7 +243,7 @@ fn a_sha512_layer_lives_under_its_sha256() {
 
 #[test]
 fn children_and_referrers_live_with_what_holds_them() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let mut builder = Builder::new(root.path(), now()).unwrap();
     let child = builder.image("app", &ImageSpec::new("child", vec![])).unwrap();
     let inner = builder.index("app", std::slice::from_ref(&child), &IndexSpec::default()).unwrap();
@@ -253,7 +265,7 @@ fn children_and_referrers_live_with_what_holds_them() {
 
 #[test]
 fn an_unreadable_manifest_holds_all_of_its_repository() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let mut builder = Builder::new(root.path(), now()).unwrap();
     let layer = builder.blob(b"perhaps needed").unwrap();
     builder.layer_link("app", &layer).unwrap();
@@ -270,7 +282,7 @@ fn an_unreadable_manifest_holds_all_of_its_repository() {
 
 #[test]
 fn damage_is_counted() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let mut builder = Builder::new(root.path(), now()).unwrap();
     let image = builder.image("app", &ImageSpec::new("one", vec![])).unwrap();
     builder.tag("app", "v1", &image).unwrap();
@@ -363,6 +375,5 @@ fn the_registry_would_sweep_a_sha512_layer_that_the_truth_keeps() {
 #[ignore = "writes 300,000 files"]
 fn three_hundred_thousand_files() {
     let (_root, truth) = generated(&Recipe::like_a_registry(300_000));
-    assert!(truth.files >= 300_000, "{}", truth.files);
-    eprintln!("{} files, {} repositories, {} blobs", truth.files, truth.repositories, truth.blobs);
+    assert!((300_000..330_000).contains(&truth.files), "{}", truth.files);
 }
