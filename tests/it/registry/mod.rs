@@ -8,10 +8,12 @@
 mod client;
 mod command;
 mod content;
+mod corpus;
 mod server;
 mod skopeo;
 mod world;
 
+mod clients;
 mod harness;
 
 /// Declares tests for both versions from functions that take a `Version`.

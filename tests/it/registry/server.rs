@@ -152,7 +152,7 @@ impl Drop for Registry {
         let _ = self.child.wait();
         if thread::panicking() {
             let log = self.log();
-            let tail: Vec<&str> = log.lines().rev().take(20).collect();
+            let tail: Vec<&str> = log.lines().rev().take(10).collect();
             for line in tail.iter().rev() {
                 eprintln!("registry: {line}");
             }
@@ -169,7 +169,7 @@ fn configuration_text(root: &Path, port: u16, instance: &str, options: Options) 
     let cache = if options.cache_in_memory { "\n  cache: { blobdescriptor: inmemory }" } else { "" };
     format!(
         "version: 0.1
-log: {{ level: info }}
+log: {{ level: warn, accesslog: {{ disabled: true }} }}
 storage:
   filesystem: {{ rootdirectory: \"{root}\" }}
   delete: {{ enabled: true }}
@@ -181,6 +181,7 @@ http:
   secret: not-a-secret
   headers: {{ X-Registry-Instance: [\"{instance}\"] }}
 compatibility: {{ schema1: {{ enabled: true }} }}
+validation: {{ manifests: {{ urls: {{ allow: [\"^https://vendor.example/\"] }} }} }}
 ",
         root = root.display(),
         read_only = options.read_only,
