@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use serde_json::Value;
+
+use super::client::Client;
 use super::command::{self, POLICY};
 use super::content::{self, Descriptor, Manifest};
 use super::on_both_versions;
@@ -88,13 +91,15 @@ fn skopeo_pulls_what_a_sweep_kept_and_not_what_it_removed(version: Version) {
     }
 }
 
-/// 2.8 still takes schema 1 when configured so, and stores the signed document's payload; 3.x does not know it.
+/// 2.8 still takes schema 1 when configured so: it stores the document without its signature and signs it anew for
+/// every pull. 3.x does not know the format.
 fn schema_1_as_far_as_the_registry_takes_it(version: Version) {
     let root = tempfile::tempdir().expect("a directory");
     let directory = tempfile::tempdir().expect("a directory");
     let registry = Registry::start(version, root.path(), Options::default());
     let repository = "legacy/schema1";
     let mut layout = Layout::new(directory.path());
+    let mut pushed = Vec::new();
     for tag in ["kept-old", "dropped-old"] {
         let manifest = image(&mut layout, &mut World::default(), repository, tag, Fate::Kept);
         layout.named(tag, &manifest);
@@ -102,11 +107,50 @@ fn schema_1_as_far_as_the_registry_takes_it(version: Version) {
         let target = format!("docker://{}/{repository}:{tag}", registry.address());
         let copy = ["copy", "--format", "v2s1", "--dest-tls-verify=false", &source, &target];
         let finished = skopeo::skopeo(&copy);
-        eprintln!("{finished:?}");
-        let answer = registry.client().manifest(repository, tag);
-        eprintln!("{:?} {}", answer, String::from_utf8_lossy(&answer.body));
-        let answer = registry.client().manifest(repository, tag);
-        eprintln!("{:?} {}", answer, String::from_utf8_lossy(&answer.body));
+        if version == Version::V3 {
+            assert!(finished.stderr.contains("manifest invalid"), "{finished:?}");
+            return;
+        }
+        finished.expect(0);
+        pushed.push(SignedImage::pull(&registry.client(), repository, tag));
     }
-    panic!();
+    registry.stop();
+
+    command::sweep_offline(root.path(), POLICY).expect(0);
+
+    let registry = Registry::start(version, root.path(), Options::default());
+    let kept = SignedImage::pull(&registry.client(), repository, "kept-old");
+    assert_eq!(kept, pushed[0]);
+    assert!(registry.client().manifest(repository, "dropped-old").is_clean_404());
+    assert!(registry.client().manifest(repository, &pushed[1].digest).is_clean_404());
+    let unshared = pushed[1].layers.iter().filter(|layer| !kept.layers.contains(layer));
+    for (digest, _) in unshared {
+        assert!(registry.client().blob(repository, digest).is_clean_404(), "{digest}");
+    }
+}
+
+/// A schema 1 image as a client gets it.
+#[derive(Debug, PartialEq, Eq)]
+struct SignedImage {
+    digest: String,
+    unsigned: Value,
+    layers: Vec<(String, Vec<u8>)>,
+}
+
+impl SignedImage {
+    fn pull(client: &Client, repository: &str, tag: &str) -> Self {
+        let answer = client.manifest(repository, tag).expect(200);
+        let mut unsigned: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        unsigned.as_object_mut().expect("a document").remove("signatures").expect("a signature");
+        assert_eq!(unsigned["schemaVersion"], 1);
+        let layers = unsigned["fsLayers"].as_array().expect("layers").iter().map(|layer| {
+            let digest = layer["blobSum"].as_str().expect("a digest").to_owned();
+            let bytes = client.blob(repository, &digest).expect(200).body;
+            assert_eq!(content::sha256(&bytes), digest);
+            (digest, bytes)
+        });
+        let layers = layers.collect();
+        let digest = answer.header("docker-content-digest").expect("a digest").to_owned();
+        Self { digest, unsigned, layers }
+    }
 }

@@ -32,6 +32,32 @@ pub fn populate(client: &Client, version: Version) -> World {
     pusher.world
 }
 
+/// One kept index over two images, which come first.
+pub fn one_index(client: &Client) -> World {
+    let mut pusher = Pusher { client, world: World::default() };
+    let repository = "only/index";
+    let children: Vec<Descriptor> = (0..2)
+        .map(|number| {
+            let image = pusher.image(repository, &format!("only child {number}"));
+            pusher.put(repository, None, &image, Fate::Kept)
+        })
+        .collect();
+    let index = content::index(content::OCI_INDEX, &children);
+    pusher.put(repository, Some("kept-index"), &index, Fate::Kept);
+    pusher.world
+}
+
+/// One kept image and an artifact that names it as its subject, which comes last.
+pub fn one_referrer(client: &Client) -> World {
+    let mut pusher = Pusher { client, world: World::default() };
+    let repository = "only/image";
+    let image = pusher.image(repository, "only subject");
+    let subject = pusher.put(repository, Some("kept-image"), &image, Fate::Kept);
+    let artifact = pusher.artifact(repository, "only sbom", &subject);
+    pusher.put(repository, None, &artifact, Fate::Kept);
+    pusher.world
+}
+
 struct Pusher<'a> {
     client: &'a Client,
     world: World,

@@ -14,7 +14,9 @@ mod skopeo;
 mod world;
 
 mod clients;
+mod collect;
 mod harness;
+mod sweep;
 
 /// Declares tests for both versions from functions that take a `Version`.
 macro_rules! on_both_versions {

@@ -151,10 +151,11 @@ impl Drop for Registry {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
+            // What the registry says of a request it refused is often the reason of a failed test.
             let log = self.log();
-            let tail: Vec<&str> = log.lines().rev().take(10).collect();
-            for line in tail.iter().rev() {
-                eprintln!("registry: {line}");
+            let lines: Vec<&str> = log.lines().collect();
+            for line in &lines[lines.len().saturating_sub(5)..] {
+                eprintln!("registry: {}", line.chars().take(300).collect::<String>());
             }
         }
     }
