@@ -83,6 +83,8 @@ pub fn sweep_offline(root: &Path, policy: &str) -> Finished {
 pub struct Eligible {
     pub manifests: BTreeSet<String>,
     pub blobs: BTreeSet<String>,
+    /// Only 3.x removes those.
+    pub layer_links: BTreeSet<String>,
 }
 
 /// `garbage-collect --dry-run`, with `-m` as `delete_untagged`.
@@ -96,11 +98,17 @@ pub fn garbage_collect(version: Version, configuration: &Path, delete_untagged: 
     assert_eq!(finished.status, 0, "{finished:?}");
     let mut eligible = Eligible::default();
     for line in finished.stdout.lines() {
-        if let Some((_, digest)) = line.split_once("blob eligible for deletion: ") {
-            eligible.blobs.insert(digest.trim().to_owned());
-        } else if let Some((_, digest)) = line.split_once("manifest eligible for deletion: ") {
-            eligible.manifests.insert(digest.trim().to_owned());
-        }
+        let Some((kind, what)) = line.split_once(" eligible for deletion: ") else { continue };
+        // 2.8 prints the digest of a manifest alone, 3.x with its repository and tags around it.
+        let start = what.find("sha256:").unwrap_or_else(|| panic!("no digest in {line}"));
+        let digest = what[start..].chars().take("sha256:".len() + 64).collect();
+        let kind = match kind.rsplit(' ').next() {
+            Some("blob") => &mut eligible.blobs,
+            Some("manifest") => &mut eligible.manifests,
+            Some("link") => &mut eligible.layer_links,
+            _ => panic!("unknown kind in {line}"),
+        };
+        kind.insert(digest);
     }
     // The last line counts; if its wording changed, the parsing above would find nothing and prove nothing.
     let counted =

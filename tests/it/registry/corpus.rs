@@ -32,7 +32,7 @@ pub fn populate(client: &Client, version: Version) -> World {
     pusher.world
 }
 
-/// One kept index over two images, which come first.
+/// One kept index over two images, which come first; and an image to remove.
 pub fn one_index(client: &Client) -> World {
     let mut pusher = Pusher { client, world: World::default() };
     let repository = "only/index";
@@ -44,10 +44,11 @@ pub fn one_index(client: &Client) -> World {
         .collect();
     let index = content::index(content::OCI_INDEX, &children);
     pusher.put(repository, Some("kept-index"), &index, Fate::Kept);
+    pusher.something_to_remove(repository);
     pusher.world
 }
 
-/// One kept image and an artifact that names it as its subject, which comes last.
+/// One kept image, then an artifact that names it as its subject; and an image to remove.
 pub fn one_referrer(client: &Client) -> World {
     let mut pusher = Pusher { client, world: World::default() };
     let repository = "only/image";
@@ -55,6 +56,7 @@ pub fn one_referrer(client: &Client) -> World {
     let subject = pusher.put(repository, Some("kept-image"), &image, Fate::Kept);
     let artifact = pusher.artifact(repository, "only sbom", &subject);
     pusher.put(repository, None, &artifact, Fate::Kept);
+    pusher.something_to_remove(repository);
     pusher.world
 }
 
@@ -80,6 +82,11 @@ impl Pusher<'_> {
         ];
         let config = self.blob(repository, content::OCI_CONFIG, content::configuration(seed, 2));
         content::image(content::OCI_MANIFEST, &config, &layers, None)
+    }
+
+    fn something_to_remove(&mut self, repository: &str) {
+        let image = self.image(repository, "superfluous");
+        self.put(repository, Some("dropped-image"), &image, Fate::Removed);
     }
 
     fn docker_image(&mut self, prefix: &str, fate: Fate) {

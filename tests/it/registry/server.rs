@@ -105,7 +105,9 @@ impl Registry {
     }
 
     /// Stops it and gives its port back.
-    pub fn stop(self) {}
+    pub fn stop(self) {
+        drop(self);
+    }
 
     /// `None` when another process took the port between finding it and binding it.
     fn try_start(version: Version, root: &Path, options: Options) -> Option<Self> {
@@ -146,6 +148,7 @@ impl Registry {
 }
 
 impl Drop for Registry {
+    #[expect(clippy::print_stderr, reason = "the test harness shows what a failed test printed")]
     fn drop(&mut self) {
         // Every link and blob is synced before it is acknowledged: a kill loses nothing that a client was told.
         let _ = self.child.kill();

@@ -33,6 +33,15 @@ pub fn filled_store(version: Version) -> (TempDir, World) {
     (root, world)
 }
 
+/// The same, swept; what was to go has gone.
+pub fn swept_store(version: Version) -> (TempDir, World) {
+    let (root, world) = filled_store(version);
+    world.check_data(root.path(), &[Fate::Kept, Fate::Removed, Fate::Deleted]);
+    command::sweep_offline(root.path(), POLICY).expect(0).json();
+    world.check_data(root.path(), &[Fate::Kept]);
+    (root, world)
+}
+
 /// Every file below `directory` with its content; directories without.
 pub fn files(directory: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
@@ -58,26 +67,19 @@ pub fn registry_directory(root: &Path) -> PathBuf {
 }
 
 fn what_is_kept_pulls_byte_for_byte_and_what_is_removed_is_a_clean_404(version: Version) {
-    let (root, world) = filled_store(version);
-    world.check_data(root.path(), &[Fate::Kept, Fate::Removed, Fate::Deleted]);
-
-    command::sweep_offline(root.path(), POLICY).expect(0).json();
-
+    let (root, world) = swept_store(version);
     let registry = Registry::start(version, root.path(), Options::default());
     world.check(&registry.client(), &[Fate::Kept]);
-    world.check_data(root.path(), &[Fate::Kept]);
 }
 
 fn what_was_removed_can_be_pushed_again(version: Version) {
-    let (root, world) = filled_store(version);
-    command::sweep_offline(root.path(), POLICY).expect(0);
+    let (root, world) = swept_store(version);
     let registry = Registry::start(version, root.path(), Options::default());
     world.push_removed_again(&registry.client());
 }
 
 fn a_second_sweep_finds_nothing_to_do(version: Version) {
-    let (root, _) = filled_store(version);
-    command::sweep_offline(root.path(), POLICY).expect(0);
+    let (root, _) = swept_store(version);
     let once = files(&registry_directory(root.path()));
     command::sweep_offline(root.path(), POLICY).expect(0);
     let twice = files(&registry_directory(root.path()));
@@ -97,18 +99,18 @@ fn an_audit_and_a_plan_change_no_file(version: Version) {
 }
 
 fn an_unfinished_upload_outlives_a_sweep_that_does_not_ask_for_it(version: Version) {
-    let (root, _) = filled_store(version);
+    let (root, world) = filled_store(version);
     let uploads = registry_directory(root.path()).join("repositories").join(corpus::ABANDONED_UPLOAD);
     let before = files(&uploads);
     assert!(before.keys().any(|path| path.ends_with("data")), "an upload with data");
     command::sweep_offline(root.path(), POLICY).expect(0);
+    world.check_data(root.path(), &[Fate::Kept]);
     assert_eq!(before, files(&uploads));
 }
 
 /// 3.x cannot list a repository that has `_manifests` and no `_layers`: its collector aborts there.
 fn no_layers_directory_goes_while_the_repository_has_manifests(version: Version) {
-    let (root, _) = filled_store(version);
-    command::sweep_offline(root.path(), POLICY).expect(0);
+    let (root, _) = swept_store(version);
     let files = files(&registry_directory(root.path()));
     let manifests: Vec<&PathBuf> = files.keys().filter(|path| path.ends_with("_manifests")).collect();
     assert!(!manifests.is_empty());
@@ -149,8 +151,7 @@ mod v3_and_v2_8 {
     #[test]
     #[ignore = "needs REGSWEEP_REGISTRY_3, the path of a distribution 3.x registry"]
     fn both_versions_list_the_same_repositories_and_tags_after_a_sweep() {
-        let (root, world) = filled_store(Version::V2);
-        command::sweep_offline(root.path(), POLICY).expect(0);
+        let (root, world) = swept_store(Version::V2);
         for version in [Version::V2, Version::V3] {
             let registry = Registry::start(version, root.path(), Options::default());
             world.check(&registry.client(), &[Fate::Kept]);
