@@ -16,6 +16,7 @@ mod world;
 mod clients;
 mod collect;
 mod harness;
+mod restore;
 mod sweep;
 
 /// Declares tests for both versions from functions that take a `Version`.

@@ -36,7 +36,7 @@ pub fn filled_store(version: Version) -> (TempDir, World) {
 /// The same, swept; what was to go has gone.
 pub fn swept_store(version: Version) -> (TempDir, World) {
     let (root, world) = filled_store(version);
-    world.check_data(root.path(), &[Fate::Kept, Fate::Removed, Fate::Deleted]);
+    world.check_all_data(root.path());
     command::sweep_offline(root.path(), POLICY).expect(0).json();
     world.check_data(root.path(), &[Fate::Kept]);
     (root, world)

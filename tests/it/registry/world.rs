@@ -1,7 +1,7 @@
 //! What was pushed to a registry, byte for byte, and what is to become of it; checked through the registry's API.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::client::Client;
 use super::content::{self, Descriptor, Manifest};
@@ -206,11 +206,23 @@ impl World {
     /// the data of all else is there.
     pub fn check_data(&self, root: &Path, fates: &[Fate]) {
         let unneeded = self.unneeded(fates);
-        let manifests = self.stored.iter().map(|stored| (&stored.manifest.digest, &stored.manifest.bytes));
-        for (digest, bytes) in self.blobs.iter().chain(manifests) {
-            let path = data_path(root, &content::sha256(bytes));
+        for (digest, path) in self.data(root) {
             assert_eq!(path.exists(), !unneeded.contains(digest), "{}", path.display());
         }
+    }
+
+    /// Checks that the data of everything that was ever pushed is there.
+    pub fn check_all_data(&self, root: &Path) {
+        for (digest, path) in self.data(root) {
+            assert!(path.exists(), "{digest}");
+        }
+    }
+
+    /// Each blob's and manifest's digest, and where its data belongs.
+    fn data(&self, root: &Path) -> impl Iterator<Item = (&String, PathBuf)> {
+        let manifests = self.stored.iter().map(|stored| (&stored.manifest.digest, &stored.manifest.bytes));
+        let all = self.blobs.iter().chain(manifests);
+        all.map(move |(digest, bytes)| (digest, data_path(root, &content::sha256(bytes))))
     }
 
     /// Pushes everything that was removed again, and pulls it back.
@@ -234,7 +246,7 @@ impl World {
 }
 
 /// Where the registry keeps a blob's data (2.8 and 3.x).
-pub fn data_path(root: &Path, digest: &str) -> std::path::PathBuf {
+fn data_path(root: &Path, digest: &str) -> PathBuf {
     let hex = content::hex_of(digest);
     root.join(format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
 }
