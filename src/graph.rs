@@ -23,6 +23,8 @@ pub struct Pins {
     pub tags: Vec<(RepositoryName, TagName)>,
     /// Manifests.
     pub revisions: Vec<(RepositoryName, Digest)>,
+    /// Blobs: these count as in grace.
+    pub blobs: Vec<Digest>,
 }
 
 /// Why a manifest stays.
@@ -100,6 +102,11 @@ pub struct Rules<'r> {
 }
 
 impl Rules<'_> {
+    /// Pins whose time is not over.
+    pub fn pinned(&self) -> impl Iterator<Item = &Pins> {
+        self.pins.iter().filter(|pins| pins.until > self.now)
+    }
+
     /// Whether something that changed at this moment is too young to go. What is not known is young.
     pub fn young(&self, changed: Option<Timestamp>) -> bool {
         changed.is_none_or(|changed| self.now.duration_since(changed) < self.grace)
@@ -288,12 +295,8 @@ impl<'m> Marker<'m> {
             .collect()
     }
 
-    fn pins(&self) -> impl Iterator<Item = &Pins> {
-        self.rules.pins.iter().filter(|pins| pins.until > self.rules.now)
-    }
-
     fn tag_pinned(&self, tag: &TagName) -> bool {
-        self.pins().any(|pins| pins.tags.iter().any(|(name, pinned)| *name == self.repository.name && pinned == tag))
+        self.rules.pinned().any(|pins| pins.tags.iter().any(|(name, pinned)| *name == self.repository.name && pinned == tag))
     }
 
     fn mark_roots(&mut self, decisions: &[Decision]) {
@@ -303,7 +306,8 @@ impl<'m> Marker<'m> {
             }
         }
         let pinned: Vec<BlobId> = self
-            .pins()
+            .rules
+            .pinned()
             .flat_map(|pins| &pins.revisions)
             .filter(|(name, _)| *name == self.repository.name)
             .filter_map(|(_, digest)| self.inventory.blobs.find(digest))

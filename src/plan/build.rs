@@ -98,6 +98,11 @@ pub fn in_grace(inventory: &Inventory, marks: &Marks, rules: &Rules<'_>) -> Blob
             young.insert(id);
         }
     }
+    for digest in rules.pinned().flat_map(|pins| &pins.blobs) {
+        if let Some(id) = inventory.blobs.find(digest) {
+            young.insert(id);
+        }
+    }
     for repository in &inventory.repositories {
         for layer in &repository.layers {
             let linked = !matches!(layer.link, Link::Missing);

@@ -385,6 +385,11 @@ fn remains(after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
         let mut left = Left { after, world, aliases: &aliases, index, found: &mut found };
         left.repository();
     }
+    for digest in world.pins.iter().filter(|pins| pins.until > world.now).flat_map(|pins| &pins.blobs) {
+        if let Some(step) = world.inventory.blobs.find(digest).and_then(|id| after.data.get(&id)) {
+            found.push((*step, format!("{digest}: a restore brought it back a short while ago")));
+        }
+    }
     if world.inventory.gaps.iter().any(|gap| gap.repository.is_none()) {
         found.extend(after.data.values().map(|step| (*step, "something of the store could not be read".into())));
     }

@@ -181,7 +181,7 @@ impl Undo {
             }
             Wanted::Image(image) => Selection::of(&self, store, layout, image)?.chosen(&self, layout),
         };
-        let mut pins = Pins { until, tags: Vec::new(), revisions: Vec::new() };
+        let mut pins = Pins { until, tags: Vec::new(), revisions: Vec::new(), blobs: Vec::new() };
         for link in &links {
             match layout.classify(&link.key) {
                 Entry::TagCurrent { repository, tag } => {
@@ -193,6 +193,12 @@ impl Undo {
                 _ => {}
             }
         }
+        for moved in &data {
+            if let Entry::BlobData { digest } = layout.classify(&moved.key) {
+                pins.blobs.push(digest);
+            }
+        }
+        pins.blobs.sort_unstable();
         pins.tags.sort();
         pins.revisions.sort();
         // What is referred to comes back before what refers to it.
