@@ -13,7 +13,7 @@ use crate::inventory::Depth;
 use crate::pipeline;
 use crate::plan::Plan;
 use crate::report::Problems;
-use crate::report::text::{self, PlanText};
+use crate::report::text::{self, Detail, PlanText};
 use crate::store::{ReadStore, Requests};
 
 #[derive(Debug, Clone, Args)]
@@ -68,7 +68,8 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
             requests,
         })?;
     } else {
-        let said = PlanText { plan: &plan, problems: &problems, refusals: &refusals, requests: &requests, all: args.all };
+        let detail = Detail::all_if(args.all);
+        let said = PlanText { plan: &plan, problems: &problems, refusals: &refusals, requests: &requests, detail };
         data(&text::plan(&said));
     }
     Ok(if refusals.is_empty() { Exit::Done } else { Exit::Refused })

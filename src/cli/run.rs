@@ -17,7 +17,7 @@ use crate::pipeline::{self, Job, Session, Survey};
 use crate::plan::{Condemned, Mode, Plan};
 use crate::policy::Policy;
 use crate::report::Problems;
-use crate::report::text::{self, PlanText};
+use crate::report::text::{self, Detail, PlanText};
 use crate::store::{Requests, WriteStore};
 use crate::sweep::Executed;
 
@@ -120,8 +120,10 @@ async fn under_lease(
                 requests,
             });
         }
-        let said =
-            PlanText { plan: &shown, problems: &problems, refusals, requests: &requests, all: args.all };
+        // A plan that comes from a file was read before.
+        let detail =
+            if args.plan.is_some() && !args.all { Detail::Totals } else { Detail::all_if(args.all) };
+        let said = PlanText { plan: &shown, problems: &problems, refusals, requests: &requests, detail };
         data(&text::plan(&said));
         if let Some(executed) = executed {
             data(&text::executed(&session.run, executed, !job.limits.trash_keep.is_zero()));
