@@ -12,7 +12,7 @@ use super::{
 };
 use crate::layout::{Directory, Entry, RegistryLayout, distribution};
 use crate::oci::{Digest, RepositoryName, TagName};
-use crate::store::{Kind, LocalTree, Meta, StoreError};
+use crate::store::{Kind, LocalTree, Meta, Near, StoreError};
 
 /// Why a store could not be listed whole. Nothing is decided on a listing with a hole.
 #[derive(Debug, thiserror::Error)]
@@ -142,8 +142,12 @@ impl<'s> Scanner<'s> {
             Depth::Everything => self.visit_everything(scope, &key),
         };
         if let Err(error) = visited {
-            self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
+            self.fail(error);
         }
+    }
+
+    fn fail(&self, error: StoreError) {
+        self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
     }
 
     /// Whether another task failed: the result is lost, so the rest need not be read.
@@ -170,7 +174,7 @@ impl<'s> Scanner<'s> {
                     }
                     Directory::Upload { repository, upload } => {
                         batch.records.push(Record::Upload { repository: repository.into(), id: upload.into() });
-                        self.visit_leaf(&child, &mut batch)?;
+                        self.visit_leaf(&self.tree.near(&child)?, &child, &mut batch)?;
                     }
                     leaf => batch.directory(leaf, &child),
                 },
@@ -224,29 +228,27 @@ impl<'s> Scanner<'s> {
             if chunk.is_empty() {
                 return Ok(());
             }
+            let parent = key.to_owned();
             scope.spawn(move |_| {
                 let mut batch = Batch::default();
-                for leaf in &chunk {
-                    if let Err(error) = self.visit_leaf(leaf, &mut batch) {
-                        self.failure
-                            .lock()
-                            .unwrap_or_else(std::sync::PoisonError::into_inner)
-                            .get_or_insert(error);
-                        return;
-                    }
+                let read = self.tree.near(&parent).and_then(|near| {
+                    chunk.iter().try_for_each(|leaf| self.visit_leaf(&near, leaf, &mut batch))
+                });
+                match read {
+                    Ok(()) => self.record(batch),
+                    Err(error) => self.fail(error),
                 }
-                self.record(batch);
             });
         }
     }
 
     /// Reads a leaf of the layout whole, with sizes and times: few files, seldom nested.
-    fn visit_leaf(&self, key: &str, batch: &mut Batch) -> Result<(), StoreError> {
-        let Some(found) = self.tree.list_with_meta(key)? else { return Ok(()) };
+    fn visit_leaf(&self, near: &Near<'_>, key: &str, batch: &mut Batch) -> Result<(), StoreError> {
+        let Some(found) = near.list_with_meta(key)? else { return Ok(()) };
         for (name, meta) in found {
             let child = join(key, &name);
             match meta.kind {
-                Kind::Directory => self.visit_leaf(&child, batch)?,
+                Kind::Directory => self.visit_leaf(near, &child, batch)?,
                 Kind::File => batch.file(self.layout, &child, meta),
                 other => batch.stranger(&child, other),
             }

@@ -15,7 +15,7 @@ pub mod build;
 mod check;
 pub mod limits;
 
-pub use check::{CheckedPlan, Refusal, World, check as check_plan};
+pub use check::{CheckedPlan, Refusal, Refused, World, check as check_plan};
 
 /// The `schema` of a plan file. A reader refuses any other.
 pub const SCHEMA: &str = "regsweep/plan/1";

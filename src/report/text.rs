@@ -337,7 +337,7 @@ pub fn refused(text: &mut String, refusals: &[Refusal]) {
 }
 
 /// What became of a run.
-pub fn executed(run: &str, executed: &Executed, keeps_trash: bool) -> String {
+pub fn executed(run: &str, executed: &Executed, keeps_trash: bool, cost: &Requests) -> String {
     let mut text = String::new();
     let done: Vec<String> = executed.done.iter().map(|(name, count)| format!("{} {name}", number(*count))).collect();
     let done = if done.is_empty() { "nothing to do".to_owned() } else { done.join(", ") };
@@ -357,6 +357,7 @@ pub fn executed(run: &str, executed: &Executed, keeps_trash: bool) -> String {
     if executed.interrupted {
         text.push_str("stopped before the end; a rerun goes on\n");
     }
+    requests(&mut text, cost);
     if keeps_trash && !executed.done.is_empty() {
         let _ = writeln!(text, "undo       regsweep restore STORE {run}");
     }
