@@ -84,12 +84,19 @@ pub fn scan(tree: &LocalTree, layout: &dyn RegistryLayout, options: Options) -> 
 /// Finds the layout, or says what is there instead.
 fn detect(tree: &LocalTree) -> Result<(), ScanError> {
     let root = crate::layout::DISTRIBUTION_ROOT;
+    for key in ["docker", "docker/registry", root, distribution::blobs_root(), distribution::repositories_root()] {
+        if tree.stat(key)?.is_some_and(|meta| meta.kind == Kind::Symlink) {
+            return Err(ScanError::NoRegistry(format!(
+                "{}/{key} is a symbolic link, and links are not followed: put a bind mount in its place, or name the \
+                 directory that holds the whole registry",
+                tree.path().display()
+            )));
+        }
+    }
     let repositories = tree.stat(distribution::repositories_root())?;
     let blobs = tree.stat(distribution::blobs_root())?;
     let directory = |meta: Option<Meta>| meta.is_some_and(|meta| meta.kind == Kind::Directory);
     if directory(repositories) || directory(blobs) {
-        // A link on the way would make every listing below it fail later with a stranger message.
-        tree.list(root)?;
         return Ok(());
     }
     let place = tree.path().display();
@@ -546,13 +553,17 @@ impl Recorder {
     fn into_inventory(self, options: Options) -> Inventory {
         let Self { blobs, repositories, temporary, signature_links, foreign, own_state, pull_through_cache, gaps, directories } = self;
         let depth = options.depth;
-        let mut repositories: Vec<Repository> = repositories
-            .into_par_iter()
-            .filter_map(|(name, draft)| {
-                let name = RepositoryName::found(&name).ok()?;
-                Some(draft.finish(name, depth, &blobs))
-            })
-            .collect();
+        // The layout gives only names that can be held; one that cannot would hide what it needs.
+        let mut gaps = gaps;
+        let mut named = Vec::with_capacity(repositories.len());
+        for (name, draft) in repositories {
+            match RepositoryName::found(&name) {
+                Ok(name) => named.push((name, draft)),
+                Err(error) => gaps.push(Gap { repository: None, key: name.into(), why: error.to_string() }),
+            }
+        }
+        let mut repositories: Vec<Repository> =
+            named.into_par_iter().map(|(name, draft)| draft.finish(name, depth, &blobs)).collect();
         repositories.sort_by(|a, b| a.name.cmp(&b.name));
         Inventory {
             depth,
@@ -573,13 +584,18 @@ impl Recorder {
 
 impl Draft {
     fn finish(self, name: RepositoryName, depth: Depth, blobs: &BlobTable) -> Repository {
+        let mut pinned = false;
         let mut tags: Vec<Tag> = self
             .tags
             .into_iter()
             .filter_map(|(tag, mut draft)| {
                 draft.history.sort_by_key(|entry| blobs.digest(entry.digest));
+                let Ok(name) = TagName::found(&tag) else {
+                    pinned = true;
+                    return None;
+                };
                 Some(Tag {
-                    name: TagName::found(&tag).ok()?,
+                    name,
                     target: Target::Missing,
                     tagged: draft.meta.map(|meta| meta.modified),
                     changed: draft.meta.map(|meta| meta.changed),
@@ -613,7 +629,7 @@ impl Draft {
             signatures: self.signatures,
             uploads,
             parts: self.parts,
-            pinned: false,
+            pinned,
         }
     }
 }

@@ -375,7 +375,10 @@ impl<'a> After<'a> {
                     }
                     true
                 }
-                Action::RemoveDirectory { .. } | Action::Abandon { .. } | Action::Heal { .. } => true,
+                Action::RemoveDirectory { .. }
+                | Action::Abandon { .. }
+                | Action::Heal { .. }
+                | Action::Relink { .. } => true,
             };
             // Validation: what is not there any more was changed by somebody else.
             if !known {

@@ -249,6 +249,7 @@ fn steps(text: &mut String, plan: &Plan, all: bool) {
     text.push_str("\nin all\n");
     for (name, one, many) in [
         ("heal", "blob comes back from the trash", "blobs come back from the trash"),
+        ("relink", "layer link is written again", "layer links are written again"),
         ("untag", "tag", "tags"),
         ("delete-manifest", "manifest", "manifests"),
         ("unlink", "layer link", "layer links"),
