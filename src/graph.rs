@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::inventory::{BlobId, BlobSet, Body, Inventory, Link, Repository, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
-use crate::policy::{Decision, KeepReason, Policy, TagFacts, UntaggedFacts, Verdict, referrer_subject};
+use crate::policy::referrers::referrer_subject;
+use crate::policy::{Decision, KeepReason, Policy, TagFacts, UntaggedFacts, Verdict};
 
 /// What a restore put back, kept until a moment whatever a policy says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

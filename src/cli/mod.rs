@@ -1,1 +1,273 @@
-//! Placeholder.
+//! The command line: what was typed, and one function for each subcommand.
+//!
+//! stdout is data, stderr is talk. Nothing below this module prints or knows of a dry run.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+use crate::clock::{Clock, System};
+use crate::config::registry::{RegistryConfig, Storage};
+use crate::config::values::Period;
+use crate::exit::{Exit, TABLE};
+use crate::inventory::scan::ScanError;
+use crate::layout::Distribution;
+use crate::pipeline::{Job, PipelineError};
+use crate::plan::Mode;
+use crate::plan::limits::{Accept, Limits};
+use crate::policy::Policy;
+use crate::store::{Location, StoreError};
+use crate::sweep::SweepError;
+
+mod audit;
+mod demo;
+mod plan;
+mod policy;
+mod restore;
+mod run;
+mod status;
+
+/// The storage garbage collector for self-hosted container registries.
+#[derive(Debug, Parser)]
+#[command(name = "regsweep", version, about, after_help = TABLE, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Put every object of the store in exactly one class; never writes
+    Audit(audit::AuditArgs),
+    /// Say what would go and why; never writes
+    Plan(plan::PlanArgs),
+    /// The batch job: plan, check, sweep, report
+    Run(run::RunArgs),
+    /// Undo a run or one image of it, or list what can be undone
+    Restore(restore::RestoreArgs),
+    /// Show the lease, the trash, what is condemned and the last runs; never writes
+    Status(status::StatusArgs),
+    /// Check a policy file, or show a preset
+    Policy(policy::PolicyArgs),
+    /// Make a small registry with everything in it that goes wrong, and walk through it
+    Demo(demo::DemoArgs),
+}
+
+/// Which store, and how to read it.
+#[derive(Debug, Clone, Args)]
+struct StoreArgs {
+    /// The registry's root directory, as a path or file:// URL: the one that holds docker/registry/v2
+    #[arg(value_name = "STORE", env = "REGSWEEP_STORE", required_unless_present = "registry_config")]
+    store: Option<String>,
+    /// Read the storage from distribution's own configuration file and REGISTRY_* environment
+    #[arg(long, value_name = "FILE", env = "REGSWEEP_REGISTRY_CONFIG", conflicts_with = "store")]
+    registry_config: Option<std::path::PathBuf>,
+    /// The layout, when it is not to be detected
+    #[arg(long, value_name = "LAYOUT", env = "REGSWEEP_LAYOUT", value_parser = ["distribution"])]
+    layout: Option<String>,
+    /// Directories and files read at once
+    #[arg(long, value_name = "N", env = "REGSWEEP_CONCURRENCY", default_value_t = 16,
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: u16,
+    /// Print one JSON document on stdout
+    #[arg(long, env = "REGSWEEP_JSON")]
+    json: bool,
+}
+
+/// Which policy, and what is assumed.
+#[derive(Debug, Clone, Args)]
+struct PolicyArgsOf {
+    /// The policy file; without one only what nothing refers to goes
+    #[arg(short, long, value_name = "FILE", env = "REGSWEEP_POLICY")]
+    policy: Option<std::path::PathBuf>,
+    /// The registry is stopped or read-only: one run condemns and sweeps
+    #[arg(long, env = "REGSWEEP_OFFLINE")]
+    offline: bool,
+    /// Lift one limit for this run, by name: tags=40%, bytes=90%, shrink=90%, `repository_may_empty`, `pull_through_cache`
+    #[arg(long, value_name = "LIMIT", env = "REGSWEEP_ACCEPT", value_delimiter = ',')]
+    accept: Vec<Accept>,
+}
+
+/// A command that could not do what it was asked, with its exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// How it ends.
+    pub exit: Exit,
+    /// Why.
+    pub error: anyhow::Error,
+}
+
+impl From<PipelineError> for Failure {
+    fn from(error: PipelineError) -> Self {
+        let exit = match &error {
+            PipelineError::Scan(ScanError::NoRegistry(_)) => Exit::Refused,
+            PipelineError::Scan(ScanError::Threads(_)) => Exit::Usage,
+            PipelineError::Scan(ScanError::Incomplete(_)) => Exit::Unreachable,
+            PipelineError::Store(error) => store_exit(error),
+            PipelineError::Sweep(error) => sweep_exit(error),
+        };
+        Self { exit, error: error.into() }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self { exit: store_exit(&error), error: error.into() }
+    }
+}
+
+impl From<SweepError> for Failure {
+    fn from(error: SweepError) -> Self {
+        Self { exit: sweep_exit(&error), error: error.into() }
+    }
+}
+
+fn store_exit(error: &StoreError) -> Exit {
+    if matches!(error, StoreError::Location { .. }) { Exit::Usage } else { Exit::Unreachable }
+}
+
+fn sweep_exit(error: &SweepError) -> Exit {
+    match error {
+        SweepError::LeaseHeld { .. }
+        | SweepError::ClockSkew { .. }
+        | SweepError::NoConditions
+        | SweepError::Format { .. }
+        | SweepError::LeaseLost => Exit::Refused,
+        SweepError::Store(error) => store_exit(error),
+        SweepError::NothingToRestore(_) => Exit::Usage,
+    }
+}
+
+fn usage(error: impl Into<anyhow::Error>) -> Failure {
+    Failure { exit: Exit::Usage, error: error.into() }
+}
+
+type CommandResult = Result<Exit, Failure>;
+
+/// Carries out what was typed. Errors are told on stderr.
+pub async fn main(cli: Cli) -> Exit {
+    let result = match cli.command {
+        Command::Audit(args) => audit::run(args).await,
+        Command::Plan(args) => plan::run(args).await,
+        Command::Run(args) => run::run(args).await,
+        Command::Restore(args) => restore::run(args).await,
+        Command::Status(args) => status::run(args).await,
+        Command::Policy(args) => policy::run(&args),
+        Command::Demo(args) => demo::run(&args).await,
+    };
+    match result {
+        Ok(exit) => exit,
+        Err(failure) => {
+            talk(&format!("error: {:#}", failure.error));
+            failure.exit
+        }
+    }
+}
+
+/// Says something to the person.
+#[expect(clippy::print_stderr, reason = "talk goes to stderr, and only from here")]
+fn talk(text: &str) {
+    eprintln!("{}", text.trim_end());
+}
+
+/// Prints data. A reader that has gone away is no error.
+fn data(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+fn json<T: Serialize>(document: &T) -> Result<(), Failure> {
+    let mut text = serde_json::to_string_pretty(document).map_err(usage)?;
+    text.push('\n');
+    data(&text);
+    Ok(())
+}
+
+impl StoreArgs {
+    fn location(&self) -> Result<Location, Failure> {
+        if let Some(store) = &self.store {
+            return Ok(store.parse()?);
+        }
+        let config = self.registry_configuration()?.unwrap_or_else(|| unreachable!("clap requires one of the two"));
+        match config.storage {
+            Storage::Filesystem { root } => Ok(Location::Directory(root)),
+            other => Err(usage(anyhow::anyhow!(
+                "the registry keeps its storage in {}; this version reads directories only",
+                other.name()
+            ))),
+        }
+    }
+
+    fn registry_configuration(&self) -> Result<Option<RegistryConfig>, Failure> {
+        let Some(path) = &self.registry_config else { return Ok(None) };
+        let origin = path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {origin}")).map_err(usage)?;
+        let environment = std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")).collect();
+        RegistryConfig::read(&text, &origin, &environment).map(Some).map_err(usage)
+    }
+}
+
+impl PolicyArgsOf {
+    fn read(&self) -> Result<Option<Policy>, Failure> {
+        let Some(path) = &self.policy else { return Ok(None) };
+        read_policy(path).map(Some)
+    }
+
+    fn job<'j>(&self, policy: Option<&'j Policy>, store: &StoreArgs) -> Job<'j> {
+        let mut limits = policy.map_or_else(Limits::default, Limits::of);
+        limits.accept(&self.accept);
+        let mode = if self.offline { Mode::Offline } else { Mode::Online };
+        Job { policy, limits, mode, concurrency: store.concurrency.into() }
+    }
+}
+
+fn read_policy(path: &std::path::Path) -> Result<Policy, Failure> {
+    let origin = path.display().to_string();
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read the policy {origin}")).map_err(usage)?;
+    Policy::parse(&text, &origin).map_err(usage)
+}
+
+/// Says when to stop: on a signal, or when the time is over. The step in hand is always finished.
+#[derive(Debug, Clone, Default)]
+struct Stop {
+    signal: Arc<AtomicU8>,
+    deadline: Option<jiff::Timestamp>,
+}
+
+impl Stop {
+    fn listen(max_runtime: Option<Period>) -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        let stop = Self {
+            signal: Arc::default(),
+            deadline: max_runtime.and_then(|limit| System.now().checked_add(limit.as_duration()).ok()),
+        };
+        for (kind, number) in [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15)] {
+            let flag = stop.signal.clone();
+            if let Ok(mut signals) = signal(kind) {
+                tokio::spawn(async move {
+                    if signals.recv().await.is_some() {
+                        flag.store(number, Ordering::Relaxed);
+                    }
+                });
+            }
+        }
+        stop
+    }
+
+    fn requested(&self) -> bool {
+        self.signal.load(Ordering::Relaxed) != 0 || self.deadline.is_some_and(|deadline| System.now() >= deadline)
+    }
+
+    fn exit(&self) -> Option<Exit> {
+        match self.signal.load(Ordering::Relaxed) {
+            0 => None,
+            number => Some(Exit::Signal(number)),
+        }
+    }
+}
+
+static LAYOUT: Distribution = Distribution;

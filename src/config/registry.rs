@@ -58,6 +58,19 @@ pub enum Storage {
     Other(String),
 }
 
+impl Storage {
+    /// The driver's name, as the configuration writes it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Filesystem { .. } => "filesystem",
+            Self::S3(_) => "s3",
+            Self::Gcs(_) => "gcs",
+            Self::Azure(_) => "azure",
+            Self::Other(name) => name,
+        }
+    }
+}
+
 /// The parameters of the `s3` driver. Keys and region may come from the environment of the process instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Storage {

@@ -44,6 +44,8 @@ pub struct Inventory {
     pub gaps: Vec<Gap>,
     /// Files that a registry died while writing, `<name>.<uuid>.tmp`.
     pub temporary: Vec<LooseFile>,
+    /// Links of schema 1 signatures.
+    pub signature_links: Tally,
     /// Keys that belong to nobody that is known.
     pub foreign: Tally,
     /// Our own state and trash.

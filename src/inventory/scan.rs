@@ -59,11 +59,11 @@ pub fn scan(tree: &LocalTree, layout: &dyn RegistryLayout, options: Options) -> 
         // Candidates are listed before roots are read. A blob that is listed here and gains a reference later is seen as
         // referenced; in the other order a blob pushed in between would be listed with its reference unseen.
         scanner.walk(match options.depth {
-            Depth::Names => distribution::blobs_root(),
+            Depth::Names => distribution::blobs_root().to_owned(),
             Depth::Everything => String::new(),
         })?;
         if options.depth == Depth::Names {
-            scanner.walk(distribution::repositories_root())?;
+            scanner.walk(distribution::repositories_root().to_owned())?;
         }
         let mut recorder =
             scanner.recorder.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -83,9 +83,9 @@ pub fn scan(tree: &LocalTree, layout: &dyn RegistryLayout, options: Options) -> 
 
 /// Finds the layout, or says what is there instead.
 fn detect(tree: &LocalTree) -> Result<(), ScanError> {
-    let root = distribution::ROOT;
-    let repositories = tree.stat(&distribution::repositories_root())?;
-    let blobs = tree.stat(&distribution::blobs_root())?;
+    let root = crate::layout::DISTRIBUTION_ROOT;
+    let repositories = tree.stat(distribution::repositories_root())?;
+    let blobs = tree.stat(distribution::blobs_root())?;
     let directory = |meta: Option<Meta>| meta.is_some_and(|meta| meta.kind == Kind::Directory);
     if directory(repositories) || directory(blobs) {
         // A link on the way would make every listing below it fail later with a stranger message.
@@ -276,7 +276,7 @@ enum Record {
     Tag { repository: Box<str>, tag: Box<str>, meta: Option<Meta> },
     History { repository: Box<str>, tag: Box<str>, digest: Digest, size: u64 },
     Layer { repository: Box<str>, digest: Digest, meta: Option<Meta> },
-    Signature { repository: Box<str>, digest: Digest, signature: Digest },
+    Signature { repository: Box<str>, digest: Digest, signature: Digest, size: u64 },
     Upload { repository: Box<str>, id: Box<str> },
     UploadFile { repository: Box<str>, id: Box<str>, file: LooseFile },
     Temporary(LooseFile),
@@ -289,7 +289,7 @@ enum Record {
 impl Batch {
     fn part(&mut self, key: &str) {
         if let Some((parent, part @ ("_layers" | "_manifests" | "_uploads"))) = key.rsplit_once('/') {
-            let repository = parent.strip_prefix(&distribution::repositories_root()).and_then(|r| r.strip_prefix('/'));
+            let repository = parent.strip_prefix(distribution::repositories_root()).and_then(|r| r.strip_prefix('/'));
             if let Some(repository) = repository {
                 let part = match part {
                     "_layers" => "_layers",
@@ -334,13 +334,13 @@ impl Batch {
     fn file(&mut self, layout: &dyn RegistryLayout, key: &str, meta: Meta) {
         let loose = || LooseFile { key: key.to_owned(), size: meta.size, modified: meta.modified, changed: meta.changed };
         let meta_of = Some(meta);
-        self.records.push(match layout.classify(key) {
+        let record = match layout.classify(key) {
             Entry::BlobData { digest } => Record::Blob { digest, meta: meta_of },
             Entry::RevisionLink { repository, digest } => {
                 Record::Revision { repository: repository.into(), digest, meta: meta_of }
             }
             Entry::RevisionSignature { repository, digest, signature } => {
-                Record::Signature { repository: repository.into(), digest, signature }
+                Record::Signature { repository: repository.into(), digest, signature, size: meta.size }
             }
             Entry::TagCurrent { repository, tag } => {
                 Record::Tag { repository: repository.into(), tag: tag.into(), meta: meta_of }
@@ -362,7 +362,8 @@ impl Batch {
             Entry::SchedulerState => Record::Scheduler { key: key.to_owned(), size: meta.size },
             Entry::OwnState => Record::OwnState { key: key.to_owned(), size: meta.size },
             Entry::FolderMarker | Entry::Foreign(_) => Record::Foreign { key: key.to_owned(), size: meta.size },
-        });
+        };
+        self.records.push(record);
     }
 
     /// A symbolic link, socket or device. A link that stands where the registry would walk may hide a repository.
@@ -396,7 +397,7 @@ impl Batch {
 
 fn may_hide_references(key: &str) -> bool {
     let repositories = distribution::repositories_root();
-    key.starts_with(&repositories) || repositories.starts_with(key)
+    key.starts_with(repositories) || repositories.starts_with(key)
 }
 
 fn unknown_digest(repository: Option<&str>, key: &str) -> Record {
@@ -413,6 +414,7 @@ struct Recorder {
     blobs: BlobTable,
     repositories: FxHashMap<Box<str>, Draft>,
     temporary: Vec<LooseFile>,
+    signature_links: Tally,
     foreign: Tally,
     own_state: Tally,
     pull_through_cache: bool,
@@ -490,7 +492,8 @@ impl Recorder {
                 found.history.push(History { digest, size: Some(size) });
             }
             Record::Layer { repository, digest, meta } => self.add_layer(repository, digest, meta),
-            Record::Signature { repository, digest, signature } => {
+            Record::Signature { repository, digest, signature, size } => {
+                self.signature_links.add("", size);
                 let pair = (self.blobs.intern(&digest), self.blobs.intern(&signature));
                 self.draft(repository).signatures.push(pair);
             }
@@ -539,7 +542,7 @@ impl Recorder {
     }
 
     fn into_inventory(self, options: Options) -> Inventory {
-        let Self { blobs, repositories, temporary, foreign, own_state, pull_through_cache, gaps, directories } = self;
+        let Self { blobs, repositories, temporary, signature_links, foreign, own_state, pull_through_cache, gaps, directories } = self;
         let depth = options.depth;
         let mut repositories: Vec<Repository> = repositories
             .into_par_iter()
@@ -557,6 +560,7 @@ impl Recorder {
             manifests: FxHashMap::default(),
             gaps,
             temporary,
+            signature_links,
             foreign,
             own_state,
             pull_through_cache,

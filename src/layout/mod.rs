@@ -223,6 +223,9 @@ pub enum Directory<'k> {
 /// The directory of our own state, below the storage root.
 pub const OWN_STATE: &str = ".regsweep";
 
+/// Where distribution keeps everything, below the storage root.
+pub const DISTRIBUTION_ROOT: &str = "docker/registry/v2";
+
 /// Interprets and builds the keys of one storage layout.
 pub trait RegistryLayout: Send + Sync {
     /// The layout's name, as the command line and reports write it.

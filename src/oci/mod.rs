@@ -3,10 +3,12 @@
 //! No I/O, no clock, and nothing of the rest of the crate: every other module builds on this one.
 
 pub mod digest;
+pub mod image_reference;
 pub mod manifest;
 pub mod media_type;
 pub mod name;
 
 pub use digest::{Digest, DigestError};
+pub use image_reference::{ImageReference, ImageReferenceError};
 pub use manifest::{Kind, Manifest, ManifestError, Reference, Role};
-pub use name::{ImageReference, ImageReferenceError, NameError, RepositoryName, TagName};
+pub use name::{NameError, RepositoryName, TagName};

@@ -35,29 +35,34 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The limits of a policy, with `accepted` lifting single ones.
-    pub fn of(policy: &Policy, accepted: &[Accept]) -> Self {
+    /// The limits of a policy.
+    pub fn of(policy: &Policy) -> Self {
         let stated = policy.limits();
-        let longest = policy.policies().iter().map(|one| policy.trash_keep(&one.name)).max();
-        let mut limits = Self {
+        let document = policy.trash_keep("");
+        let longest = policy.policies().iter().filter_map(|one| one.trash_keep).max();
+        Self {
             grace: policy.grace(),
-            trash_keep: longest.map_or(policy.trash_keep(""), |longest| longest.max(policy.trash_keep(""))),
+            // A blob takes the longest of those that named it; one period for all is never shorter than that.
+            trash_keep: longest.map_or(document, |longest| longest.max(document)),
             uploads_abandoned_after: policy.uploads_abandoned_after(),
             tags: stated.tags,
             bytes: stated.bytes,
             repository_may_empty: stated.repository_may_empty,
             ..Self::default()
-        };
+        }
+    }
+
+    /// Lifts single limits.
+    pub fn accept(&mut self, accepted: &[Accept]) {
         for accept in accepted {
             match accept {
-                Accept::Tags(percentage) => limits.tags = *percentage,
-                Accept::Bytes(percentage) => limits.bytes = *percentage,
-                Accept::RepositoryMayEmpty => limits.repository_may_empty = true,
-                Accept::Shrink(percentage) => limits.shrink = *percentage,
-                Accept::PullThroughCache => limits.pull_through_cache = true,
+                Accept::Tags(percentage) => self.tags = *percentage,
+                Accept::Bytes(percentage) => self.bytes = *percentage,
+                Accept::RepositoryMayEmpty => self.repository_may_empty = true,
+                Accept::Shrink(percentage) => self.shrink = *percentage,
+                Accept::PullThroughCache => self.pull_through_cache = true,
             }
         }
-        limits
     }
 }
 

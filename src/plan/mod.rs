@@ -15,7 +15,7 @@ pub mod build;
 mod check;
 pub mod limits;
 
-pub use check::{CheckedPlan, Refusal, check};
+pub use check::{CheckedPlan, Refusal, World, check as check_plan};
 
 /// The `schema` of a plan file. A reader refuses any other.
 pub const SCHEMA: &str = "regsweep/plan/1";
@@ -105,7 +105,6 @@ pub struct Counts {
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Step {
     /// What to do.
     #[serde(flatten)]
@@ -211,12 +210,46 @@ impl Action {
         }
     }
 
+    /// The name of the kind of step, as plan files write it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Untag { .. } => "untag",
+            Self::DeleteManifest { .. } => "delete-manifest",
+            Self::Unlink { .. } => "unlink",
+            Self::Sweep { .. } => "sweep",
+            Self::RemoveDirectory { .. } => "remove-directory",
+            Self::RemoveRepository { .. } => "remove-repository",
+            Self::Abandon { .. } => "abandon",
+            Self::Purge { .. } => "purge",
+            Self::Heal { .. } => "heal",
+        }
+    }
+
     /// Bytes of data that it frees, now or when the trash is purged.
     pub fn frees(&self) -> u64 {
         match self {
             Self::Sweep { size, .. } => *size,
             Self::Abandon { files } => files.iter().map(|file| file.size).sum(),
             _ => 0,
+        }
+    }
+}
+
+impl std::fmt::Display for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.name();
+        match self {
+            Self::Untag { repository, tag, .. } => write!(f, "{name} {repository}:{tag}"),
+            Self::DeleteManifest { repository, digest, .. } | Self::Unlink { repository, digest } => {
+                write!(f, "{name} {repository}@{digest}")
+            }
+            Self::Sweep { digest, .. } | Self::Heal { digest, .. } => write!(f, "{name} {digest}"),
+            Self::RemoveDirectory { key } => write!(f, "{name} {key}"),
+            Self::RemoveRepository { repository } => write!(f, "{name} {repository}"),
+            Self::Abandon { files } => {
+                write!(f, "{name} {}", files.first().map_or("nothing", |file| file.key.as_str()))
+            }
+            Self::Purge { place, .. } => write!(f, "{name} {place}"),
         }
     }
 }

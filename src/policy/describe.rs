@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::policy::Policy;
-use crate::policy::rules::{Clock, EmptyRepositories, Keep, KeepRule, OrderBy, Protection, RepositoryPolicy};
+use crate::policy::rules::{
+    Clock, EmptyRepositories, Keep, KeepRule, OrderBy, Protection, RepositoryPolicy, VersionCounts,
+};
 use crate::policy::verdict::OTHER;
 
 impl Policy {
@@ -71,9 +73,10 @@ impl Policy {
             EmptyRepositories::Remove => "Empty repositories go.".to_owned(),
         });
         lines.push(format!("Nothing younger than {} goes.", self.grace));
-        lines.push(match self.trash_keep.is_zero() {
-            true => "Nothing is kept in the trash.".to_owned(),
-            false => format!("The trash keeps what went for {}.", self.trash_keep),
+        lines.push(if self.trash_keep.is_zero() {
+            "Nothing is kept in the trash.".to_owned()
+        } else {
+            format!("The trash keeps what went for {}.", self.trash_keep)
         });
         let limits = self.limits;
         lines.push(format!(
@@ -133,13 +136,28 @@ fn describe_keep(keep: Option<&Keep>, noun: &str) -> String {
         Some(Keep::None) => return "all go".to_owned(),
         Some(Keep::Any(rules)) => rules,
     };
-    let mut text = format!("a {noun} stays that is ");
+    format!("a {noun} stays that is {}", describe_rules(rules, " or "))
+}
+
+fn describe_rules(rules: &[KeepRule], between: &str) -> String {
+    let mut text = String::new();
     for (index, rule) in rules.iter().enumerate() {
-        let separator = if index == 0 { "" } else { " or " };
+        let separator = if index == 0 { "" } else { between };
         let rule = match rule {
             KeepRule::Last(1) => "the newest".to_owned(),
             KeepRule::Last(last) => format!("among the newest {last}"),
+            KeepRule::LastVersions(VersionCounts { majors, minors, patches }) => {
+                let level =
+                    |noun, count: &Option<u64>| count.map(|count| format!("the newest {count} {noun}"));
+                let levels = [level("patches", patches), level("minors", minors), level("majors", majors)];
+                format!("among {}", levels.into_iter().flatten().collect::<Vec<_>>().join(" of "))
+            }
             KeepRule::Within(within) => format!("no older than {within}"),
+            KeepRule::Calendar(unit, keep) => {
+                let noun = unit.noun();
+                format!("the newest of its {noun} in the latest {keep} {noun}s that have one")
+            }
+            KeepRule::All(rules) => describe_rules(rules, " and also "),
         };
         let _ = write!(text, "{separator}{rule}");
     }

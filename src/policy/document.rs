@@ -92,13 +92,19 @@ pub(super) fn read(text: &str) -> Result<Node, Problem> {
 /// What the parser says, and what to write instead in the cases that patterns run into.
 fn explain(error: &serde_saphyr::Error, text: &str, place: Place) -> String {
     use serde_saphyr::MessageFormatter as _;
-    let message = serde_saphyr::UserMessageFormatter.format_message(error).escape_debug().to_string();
+    let message = serde_saphyr::UserMessageFormatter.format_message(error);
+    let message: String = message.chars().filter(|character| !character.is_control()).collect();
     let line = usize::try_from(place.line.saturating_sub(1)).ok().and_then(|index| text.lines().nth(index));
-    let start = usize::try_from(place.column.saturating_sub(1)).unwrap_or(usize::MAX);
-    let here = line.map(|line| line.chars().skip(start).collect::<String>()).unwrap_or_default();
-    match here.chars().next() {
-        Some('!') => format!("{message}: put a pattern that begins with `!` in quotes"),
-        Some('*') => format!("{message}: put a pattern that begins with `*` in quotes"),
+    let column = usize::try_from(place.column.saturating_sub(1)).unwrap_or(usize::MAX);
+    let here = line.and_then(|line| line.chars().nth(column));
+    match error {
+        serde_saphyr::Error::UnsupportedTag { .. } => {
+            format!("{message}: put a pattern that begins with `!` in quotes")
+        }
+        _ if here == Some('*') => format!("{message}: put a pattern that begins with `*` in quotes"),
+        serde_saphyr::Error::ExternalMessage { .. } => {
+            format!("{message} (is a bracket or a quote before it still open, or the indentation off?)")
+        }
         _ => message,
     }
 }
@@ -211,7 +217,23 @@ mod tests {
         places(&node, "", &mut found);
         let found: Vec<String> =
             found.into_iter().map(|(path, line, column)| format!("{path} {line}:{column}")).collect();
-        insta::assert_snapshot!(found.join("\n"));
+        insta::assert_snapshot!(found.join("\n"), @"
+         1:1
+        .a# 1:1
+        .a 1:4
+        .a[0] 1:5
+        .a[1] 1:8
+        .b# 2:1
+        .b 3:3
+        .b.c# 3:3
+        .b.c 3:6
+        .b.c.d# 3:7
+        .b.c.d 3:10
+        .b.c.e# 3:16
+        .b.c.e 3:19
+        .b.c# 4:3
+        .b.c 4:6
+        ");
     }
 
     #[test]

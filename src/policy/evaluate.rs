@@ -6,10 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::values::Period;
 use crate::policy::Policy;
-use crate::policy::order::Rank;
 use crate::policy::referrers::referrer_subject;
-use crate::policy::rules::{Clock, Keep, KeepRule, OrderBy, RepositoryPolicy};
-use crate::policy::verdict::{Decision, ExpireReason, KeepReason, Missed, OTHER, UNTAGGED, Verdict};
+use crate::policy::rules::{Clock, Keep, OrderBy, RepositoryPolicy};
+use crate::policy::standing::{Member, judge};
+use crate::policy::verdict::{Decision, ExpireReason, KeepReason, OTHER, UNTAGGED, Verdict};
 
 /// What is known of a tag. `None` is unknown, which keeps wherever a rule needs the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,25 +76,28 @@ impl Policy {
         if *rule == Keep::All {
             return all(Some(UNTAGGED), KeepReason::ClassKeepsAll);
         }
-        let mut times: Vec<Timestamp> =
-            manifests.iter().filter_map(|manifest| known_past(manifest.pushed, now).ok()).collect();
-        times.sort_unstable();
         let class: Arc<str> = Arc::from(UNTAGGED);
         let mut decisions = Vec::with_capacity(manifests.len());
-        let mut expired = Vec::new();
+        let (mut known, mut members) = (Vec::new(), Vec::new());
         for (index, manifest) in manifests.iter().enumerate() {
-            let verdict = match known_past(manifest.pushed, now) {
-                Err(reason) => Verdict::Keep(reason),
+            let reason = match known_past(manifest.pushed, now) {
+                Err(reason) => reason,
                 Ok(time) => {
-                    let newer = times.len() - times.partition_point(|other| *other <= time);
-                    let verdict = judge(rule, Some(count(newer) + 1), now.duration_since(time));
-                    self.spare_young(verdict, now.duration_since(time))
+                    known.push(index);
+                    members.push(Member { name: "", time });
+                    KeepReason::TimeUnknown
                 }
             };
-            if let (Verdict::Expire(_), Some(time)) = (&verdict, manifest.pushed) {
-                expired.push((time, index));
+            decisions.push(Decision::new(policy, Some(class.clone()), Verdict::Keep(reason)));
+        }
+        let mut expired = Vec::new();
+        let verdicts = judge(rule, OrderBy::Clock, &members, now);
+        for ((index, member), verdict) in known.into_iter().zip(&members).zip(verdicts) {
+            let verdict = self.spare_young(verdict, now.duration_since(member.time));
+            if let Verdict::Expire(_) = verdict {
+                expired.push((member.time, index));
             }
-            decisions.push(Decision::new(policy, Some(class.clone()), verdict));
+            decisions[index].verdict = verdict;
         }
         expired.sort_unstable();
         let oldest_first: Vec<usize> = expired.into_iter().map(|(_, index)| index).collect();
@@ -184,13 +187,12 @@ impl Policy {
         for class in (0..policy.classes.len()).map(Some).chain([None]) {
             let (_, Some(rule)) = policy.rule_of(class) else { continue };
             let order_by = class.map_or(OrderBy::Clock, |index| policy.classes[index].class.order_by);
-            let of_class = contenders.iter().filter(|contender| contender.class == class);
-            let ranks = of_class.map(|it| (Rank::new(order_by, tags[it.index].name, it.time), it));
-            let (mut ranked, unranked): (Vec<_>, Vec<_>) = ranks.partition(|(rank, _)| rank.is_some());
-            ranked.sort_unstable_by(|(left, _), (right, _)| right.cmp(left));
-            let places = (1..).map(Some).zip(&ranked).chain(unranked.iter().map(|it| (None, it)));
-            for (place, (_, contender)) in places {
-                let verdict = judge(rule, place, now.duration_since(contender.time));
+            let of_class: Vec<&Contender> = contenders.iter().filter(|it| it.class == class).collect();
+            let members: Vec<Member<'_>> = of_class
+                .iter()
+                .map(|contender| Member { name: tags[contender.index].name, time: contender.time })
+                .collect();
+            for (contender, verdict) in of_class.iter().zip(judge(rule, order_by, &members, now)) {
                 decisions[contender.index].verdict =
                     self.spare_young(verdict, now.duration_since(contender.newest));
             }
@@ -251,7 +253,8 @@ impl Contender {
             Clock::Pushed => tag.pushed,
         };
         let time = known_past(time, now)?;
-        // A tag may have been moved just now on to an old manifest: without its time nothing proves it older than the grace.
+        // A tag may have been moved just now on to an old manifest: without its time nothing proves it older than
+        // the grace.
         if tag.tagged.is_none() && !grace.is_zero() {
             return Err(KeepReason::TimeUnknown);
         }
@@ -270,38 +273,6 @@ fn known_past(time: Option<Timestamp>, now: Timestamp) -> Result<Timestamp, Keep
         }
         Some(time) => Ok(time),
     }
-}
-
-/// Whether one of the keeps holds; `rank` is `None` for a tag that has none.
-fn judge(rule: &Keep, rank: Option<u64>, age: SignedDuration) -> Verdict {
-    let rules = match rule {
-        Keep::All => return Verdict::Keep(KeepReason::ClassKeepsAll),
-        Keep::None => return Verdict::Expire(ExpireReason::KeepNone),
-        Keep::Any(rules) => rules,
-    };
-    let mut missed = Vec::with_capacity(rules.len());
-    let mut unranked = false;
-    for rule in rules {
-        match (rule, rank) {
-            (KeepRule::Last(_), None) => unranked = true,
-            (KeepRule::Last(last), Some(rank)) if rank <= *last => {
-                return Verdict::Keep(KeepReason::Last { rank, last: *last });
-            }
-            (KeepRule::Last(last), Some(rank)) => missed.push(Missed::Last { rank, last: *last }),
-            (KeepRule::Within(within), _) => {
-                let (exact, age, within) = (age, Period::from_signed(age), *within);
-                if exact <= within.as_signed() {
-                    return Verdict::Keep(KeepReason::Within { age, within });
-                }
-                let by = Period::from_signed(exact - within.as_signed());
-                missed.push(Missed::Within { age, within, by });
-            }
-        }
-    }
-    if unranked {
-        return Verdict::Keep(KeepReason::NotAVersion);
-    }
-    Verdict::Expire(ExpireReason::Missed(missed))
 }
 
 /// Holds expired tags back, the youngest first, until the repository's limits are met.
@@ -356,3 +327,6 @@ fn hold_back(
 fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

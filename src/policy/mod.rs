@@ -16,8 +16,13 @@ mod order;
 mod read;
 mod rules;
 mod shared_text;
+mod standing;
 mod verdict;
 
+#[cfg(test)]
+mod properties;
+
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -25,8 +30,8 @@ use sha2::{Digest as _, Sha256};
 pub use error::{PolicyError, Problem};
 pub use evaluate::{TagFacts, UntaggedFacts};
 pub use rules::{
-    Class, ClassRule, Clock, EmptyRepositories, Keep, KeepRule, Limits, OrderBy, Protection,
-    RepositoryLimits, RepositoryPolicy,
+    CalendarUnit, Class, ClassRule, Clock, EmptyRepositories, Keep, KeepRule, Limits, OrderBy, Protection,
+    RepositoryLimits, RepositoryPolicy, VersionCounts,
 };
 pub use verdict::{Decision, ExpireReason, KeepReason, Missed, OTHER, UNTAGGED, Verdict};
 
@@ -53,8 +58,8 @@ impl Policy {
     /// `origin` is the file's name as errors should show it.
     ///
     /// # Errors
-    /// Every problem found, each with its line and column and what to write instead. A key of the documented language that this
-    /// version does not know yet is a problem too.
+    /// Every problem found, each with its line and column and what to write instead. A key of the documented
+    /// language that this version does not know yet is a problem too.
     pub fn parse(text: &str, origin: &str) -> Result<Self, PolicyError> {
         read::policy(text, origin)
     }
@@ -76,7 +81,11 @@ impl Policy {
 
     /// The SHA-256 of the document's bytes, as 64 lowercase hexadecimal digits.
     pub fn hash(&self) -> String {
-        Sha256::digest(self.source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+        let mut text = String::with_capacity(64);
+        for byte in Sha256::digest(self.source.as_bytes()) {
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
     }
 
     /// What no rule may touch, in any repository.
@@ -96,10 +105,11 @@ impl Policy {
         self.grace
     }
 
-    /// How long the trash keeps what was removed from the repository: its policy's `trash.keep`, else the document's, else 7 days.
+    /// How long the trash keeps what was removed from the repository: its policy's `trash.keep`, else the
+    /// document's, else 7 days.
     ///
-    /// A blob that several repositories named stays for the longest of theirs. Zero when the document says `0`, which the caller
-    /// allows only beside a stopped registry.
+    /// A blob that several repositories named stays for the longest of theirs. Zero when the document says `0`,
+    /// which the caller allows only beside a stopped registry.
     pub fn trash_keep(&self, repository: &str) -> Period {
         self.for_repository(repository).and_then(|policy| policy.trash_keep).unwrap_or(self.trash_keep)
     }

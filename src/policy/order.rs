@@ -9,8 +9,8 @@ use crate::policy::rules::OrderBy;
 
 /// A tag's place in the order of its class; the newer is the greater.
 ///
-/// The derived order compares the fields in turn: the class's own order first, then the time, then the name, so that the order of
-/// the input never decides.
+/// The derived order compares the fields in turn: the class's own order first, then the time, then the name, so
+/// that the order of the input never decides.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank<'a> {
     version: Option<Precedence>,
@@ -29,6 +29,13 @@ impl<'a> Rank<'a> {
                 Self { version, time: Some(time), name }
             }
         })
+    }
+}
+
+impl Rank<'_> {
+    /// The major, minor and patch numbers, in a class that is ordered by version.
+    pub(super) fn version_numbers(&self) -> Option<[u64; 3]> {
+        self.version.as_ref().map(|Precedence(version)| [version.major, version.minor, version.patch])
     }
 }
 
@@ -56,8 +63,8 @@ impl PartialEq for Precedence {
 
 impl Eq for Precedence {}
 
-/// Reads a tag as a semantic version 2.0.0: `v` may lead, minor and patch may be missing, and `_` stands for the `+` that a tag
-/// cannot hold (as Helm writes it).
+/// Reads a tag as a semantic version 2.0.0: `v` may lead, minor and patch may be missing, and `_` stands for the
+/// `+` that a tag cannot hold (as Helm writes it).
 fn version(tag: &str) -> Option<Version> {
     let text = tag.strip_prefix('v').unwrap_or(tag).replacen('_', "+", 1);
     let core = text.find(['-', '+']).unwrap_or(text.len());

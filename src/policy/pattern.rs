@@ -53,8 +53,9 @@ enum Matcher {
 
 /// One pattern of a list, compiled.
 ///
-/// A glob matches the whole name: `*` and `?` stay within a path component, `**` crosses them, `[..]` and `{a,b}` are as in a
-/// shell. `re:` introduces a regular expression that must match the whole name, a leading `!` negates either.
+/// A glob matches the whole name: `*` and `?` stay within a path component, `**` crosses them, `[..]` and `{a,b}`
+/// are as in a shell. `re:` introduces a regular expression that must match the whole name, a leading `!` negates
+/// either.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     text: Arc<str>,

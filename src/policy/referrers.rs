@@ -1,9 +1,9 @@
 //! Tags that name the manifest they refer to, instead of a version.
 //!
-//! Two conventions use a digest as a tag, with `-` in the place of `:`. The referrers tag schema of the OCI distribution
-//! specification 1.1 (written by ORAS and other clients where the registry has no referrers API) is the bare `sha256-<hex>`, an index of
-//! everything that refers to that digest; it limits the hexadecimal part to 64 digits, so that a tag stays within 128 characters.
-//! cosign 1.x and 2.x append `.sig`, `.att` or `.sbom`.
+//! Two conventions use a digest as a tag, with `-` in the place of `:`. The referrers tag schema of the OCI
+//! distribution specification 1.1 (written by ORAS and other clients where the registry has no referrers API) is
+//! the bare `sha256-<hex>`, an index of everything that refers to that digest; it limits the hexadecimal part to 64
+//! digits, so that a tag stays within 128 characters. cosign 1.x and 2.x append `.sig`, `.att` or `.sbom`.
 
 /// The digest algorithms of the OCI image specification and how many hexadecimal digits of each a tag may hold.
 ///
@@ -13,7 +13,8 @@ const ALGORITHMS: [(&str, usize); 3] = [("sha256", 64), ("sha512", 64), ("sha512
 /// What cosign appends to the tag of a signature, an attestation or a bill of materials.
 const SUFFIXES: [&str; 4] = ["", ".sig", ".att", ".sbom"];
 
-/// The digest that a referrer's tag names, as its algorithm and its lowercase hexadecimal digits; `None` for every other tag.
+/// The digest that a referrer's tag names, as its algorithm and its lowercase hexadecimal digits; `None` for every
+/// other tag.
 ///
 /// For sha512 the digits are usually the first 64 of 128: compare them as a prefix of the subject's digest.
 ///

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::values::{Percentage, Period};
 use crate::policy::pattern::PatternList;
 
@@ -99,8 +101,76 @@ pub enum Keep {
 pub enum KeepRule {
     /// The newest so many of the class, at least one.
     Last(u64),
+    /// The newest versions by major, minor and patch, in a class that is ordered by version.
+    LastVersions(VersionCounts),
     /// Everything up to this age, more than zero.
     Within(Period),
+    /// The newest of each of the latest so many days, weeks, months or years (UTC) that have a member, at least one.
+    Calendar(CalendarUnit, u64),
+    /// What every one of these rules holds.
+    All(Vec<KeepRule>),
+}
+
+impl KeepRule {
+    /// Whether the rule, or one inside it, counts by the unit.
+    pub(super) fn counts_by(&self, unit: CalendarUnit) -> bool {
+        match self {
+            Self::Calendar(own, _) => *own == unit,
+            Self::All(rules) => rules.iter().any(|rule| rule.counts_by(unit)),
+            Self::Last(_) | Self::LastVersions(_) | Self::Within(_) => false,
+        }
+    }
+}
+
+/// How many versions stay: so many majors, so many minors in each, so many patches in each of those. An absent
+/// number is no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VersionCounts {
+    /// The newest majors.
+    pub majors: Option<u64>,
+    /// The newest minors of each major.
+    pub minors: Option<u64>,
+    /// The newest patches of each minor.
+    pub patches: Option<u64>,
+}
+
+/// A span of the calendar, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CalendarUnit {
+    /// A day.
+    Daily,
+    /// A week from Monday to Sunday, as ISO 8601 counts them.
+    Weekly,
+    /// A month.
+    Monthly,
+    /// A year.
+    Yearly,
+}
+
+impl CalendarUnit {
+    /// All of them, the shortest first.
+    pub const ALL: [Self; 4] = [Self::Daily, Self::Weekly, Self::Monthly, Self::Yearly];
+
+    /// The key that the policy language has for it: `daily`, `weekly`, `monthly` or `yearly`.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Daily => "daily",
+            Self::Weekly => "weekly",
+            Self::Monthly => "monthly",
+            Self::Yearly => "yearly",
+        }
+    }
+
+    /// The span: day, week, month or year.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Daily => "day",
+            Self::Weekly => "week",
+            Self::Monthly => "month",
+            Self::Yearly => "year",
+        }
+    }
 }
 
 /// Bounds on what one run takes from one repository.

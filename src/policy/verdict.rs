@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::config::values::Period;
-use crate::policy::rules::RepositoryPolicy;
+use crate::policy::rules::{CalendarUnit, RepositoryPolicy};
 use crate::policy::shared_text;
 
 /// The name under which decisions about untagged manifests carry their rule, in the place of a class.
@@ -25,8 +25,8 @@ pub struct Decision {
     /// The policy that governs the repository, if any does.
     #[serde(default, with = "shared_text::optional", skip_serializing_if = "Option::is_none")]
     pub policy: Option<Arc<str>>,
-    /// The class whose rule decided: [`OTHER`] for unmatched tags when the policy has a rule for them, [`UNTAGGED`] for manifests
-    /// without a tag, nothing when no class had a say.
+    /// The class whose rule decided: [`OTHER`] for unmatched tags when the policy has a rule for them, [`UNTAGGED`]
+    /// for manifests without a tag, nothing when no class had a say.
     #[serde(default, with = "shared_text::optional", skip_serializing_if = "Option::is_none")]
     pub class: Option<Arc<str>>,
 }
@@ -81,6 +81,26 @@ pub enum KeepReason {
         /// How many are kept.
         last: u64,
     },
+    /// Among the newest versions at every level.
+    LastVersions {
+        /// The place of its major, from 1, the newest first.
+        major: u64,
+        /// The place of its minor within the major.
+        minor: u64,
+        /// The place of its patch within the minor.
+        patch: u64,
+    },
+    /// The newest of its day, week, month or year.
+    Calendar {
+        /// Which of the four.
+        unit: CalendarUnit,
+        /// The place of that span among those that have a member, from 1, the latest first.
+        rank: u64,
+        /// How many are kept.
+        keep: u64,
+    },
+    /// Every rule of an `all` holds.
+    All(Vec<KeepReason>),
     /// Young enough.
     Within {
         /// Its age by the policy's clock.
@@ -114,6 +134,14 @@ pub enum KeepReason {
         /// The most that go in one run.
         max_delete: u64,
     },
+    /// Something of its repository could not be read or understood, so nothing in it goes.
+    Gap,
+    /// Its link, or what it points to, changed within the grace.
+    Young,
+    /// A restore brought it back a short while ago.
+    Pinned,
+    /// It is about something that stays.
+    Subject,
     /// A referrer whose subject is gone, but not for long.
     Orphaned {
         /// How long it has had no subject.
@@ -131,6 +159,8 @@ pub enum ExpireReason {
     KeepNone,
     /// Every keep of the class missed it, in the order they are written.
     Missed(Vec<Missed>),
+    /// It is about something that goes.
+    Subject,
     /// A referrer whose subject is gone for longer than `referrers.orphaned_after`.
     Orphaned {
         /// How long it has had no subject.
@@ -153,6 +183,33 @@ pub enum Missed {
         /// How many are kept.
         last: u64,
     },
+    /// Newer majors, minors or patches fill the count.
+    LastVersions {
+        /// Which count: majors, minors or patches.
+        level: String,
+        /// Its place at that level, from 1, the newest first.
+        rank: u64,
+        /// How many are kept.
+        last: u64,
+    },
+    /// The newest of its day, week, month or year, but later ones fill the count.
+    Calendar {
+        /// Which of the four.
+        unit: CalendarUnit,
+        /// The place of that span among those that have a member, from 1, the latest first.
+        rank: u64,
+        /// How many are kept.
+        keep: u64,
+    },
+    /// Not the newest of its day, week, month or year.
+    NotNewest {
+        /// Which of the four.
+        unit: CalendarUnit,
+        /// How many are kept.
+        keep: u64,
+    },
+    /// The rules of an `all` that do not hold.
+    All(Vec<Missed>),
     /// Too old.
     Within {
         /// Its age by the policy's clock.
@@ -201,6 +258,17 @@ impl fmt::Display for KeepReason {
                 formatter.write_str("the policy has no rule for untagged manifests, kept")
             }
             Self::Last { rank, last } => write!(formatter, "rank {rank}, keep last {last}"),
+            Self::LastVersions { major, minor, patch } => {
+                write!(
+                    formatter,
+                    "number {major} of the majors, {minor} of its minors, {patch} of its patches"
+                )
+            }
+            Self::Calendar { unit, rank, keep } => {
+                let (noun, key) = (unit.noun(), unit.key());
+                write!(formatter, "newest of its {noun}, {noun} {rank}, keep {key} {keep}")
+            }
+            Self::All(reasons) => joined(formatter, reasons, " and "),
             Self::Within { age, within } => write!(formatter, "{} old, keep within {within}", age.rough()),
             Self::TimeUnknown => formatter.write_str("its time is unknown, kept"),
             Self::FutureTime { ahead } => {
@@ -211,11 +279,15 @@ impl fmt::Display for KeepReason {
                 write!(formatter, "{} old, nothing younger than {grace} goes (grace)", age.rough())
             }
             Self::MinKeep { min_keep } => {
-                write!(formatter, "expired, but the repository keeps at least {min_keep} tags (min_keep)")
+                write!(formatter, "expired, but the repository keeps at least {min_keep} (min_keep)")
             }
             Self::MaxDelete { max_delete } => {
                 write!(formatter, "expired, waits for a later run after {max_delete} older ones (max_delete)")
             }
+            Self::Gap => formatter.write_str("something of its repository could not be read, kept"),
+            Self::Young => formatter.write_str("its link changed within the grace, kept"),
+            Self::Pinned => formatter.write_str("restored a short while ago, kept"),
+            Self::Subject => formatter.write_str("a referrer of something that stays"),
             Self::Orphaned { age, after } => {
                 write!(formatter, "a referrer without its subject for {}, kept for {after}", age.rough())
             }
@@ -227,12 +299,8 @@ impl fmt::Display for ExpireReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::KeepNone => formatter.write_str("keep none"),
-            Self::Missed(keeps) => {
-                for (index, missed) in keeps.iter().enumerate() {
-                    write!(formatter, "{}{missed}", if index == 0 { "" } else { "; " })?;
-                }
-                Ok(())
-            }
+            Self::Missed(keeps) => joined(formatter, keeps, "; "),
+            Self::Subject => formatter.write_str("a referrer of something that goes"),
             Self::Orphaned { age, after, by } => {
                 let (age, by) = (age.rough(), by.rough());
                 write!(
@@ -251,9 +319,29 @@ impl fmt::Display for Missed {
                 let by = rank.saturating_sub(*last);
                 write!(formatter, "rank {rank}, keep last {last} missed by {by}")
             }
+            Self::LastVersions { level, rank, last } => {
+                let by = rank.saturating_sub(*last);
+                write!(formatter, "number {rank} of its {level}, keep {level} {last} missed by {by}")
+            }
+            Self::Calendar { unit, rank, keep } => {
+                let (noun, key, by) = (unit.noun(), unit.key(), rank.saturating_sub(*keep));
+                write!(formatter, "newest of its {noun}, {noun} {rank}, keep {key} {keep} missed by {by}")
+            }
+            Self::NotNewest { unit, keep } => {
+                write!(formatter, "not the newest of its {}, keep {} {keep} missed", unit.noun(), unit.key())
+            }
+            Self::All(missed) => joined(formatter, missed, " and "),
             Self::Within { age, within, by } => {
                 write!(formatter, "{} old, keep within {within} missed by {}", age.rough(), by.rough())
             }
         }
     }
+}
+
+/// Writes the items one after the other.
+fn joined(formatter: &mut fmt::Formatter<'_>, items: &[impl fmt::Display], separator: &str) -> fmt::Result {
+    for (index, item) in items.iter().enumerate() {
+        write!(formatter, "{}{item}", if index == 0 { "" } else { separator })?;
+    }
+    Ok(())
 }

@@ -175,6 +175,15 @@ impl LocalTree {
         Ok(Some((body, meta)))
     }
 
+    /// Opens the directory `key` for changes within it; `None` when it is not there.
+    ///
+    /// # Errors
+    /// Any answer but absence, a symbolic link on the way included.
+    pub(crate) fn open_directory(&self, key: &str) -> Result<Option<OwnedFd>, StoreError> {
+        self.open_below(key, DIRECTORY)
+            .map_err(|source| StoreError::Io { operation: "open", key: key.into(), source })
+    }
+
     fn each(&self, directory: &OwnedFd, mut found: impl FnMut(&[u8], Kind)) -> io::Result<()> {
         self.meter.list();
         let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 32 * 1024];

@@ -159,7 +159,7 @@ impl ReadStore {
         let meter = Arc::new(Meter::default());
         let tree = LocalTree::open(&canonical, meter.clone()).map_err(open_error)?;
         let fingerprint = tree
-            .inode(crate::layout::distribution::ROOT)
+            .inode(crate::layout::DISTRIBUTION_ROOT)
             .map_err(open_error)?
             .map_or_else(|| "none".to_owned(), |inode| format!("inode {inode}"));
         let url = url::Url::from_file_path(&canonical)

@@ -1,1 +1,236 @@
-//! Placeholder.
+//! Stage 7: do it.
+//!
+//! [`execute`] takes a lease and a checked plan and carries it out: it makes no choice that the plan has not made, except
+//! to leave something alone that changed since.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::layout::RegistryLayout;
+use crate::plan::{Action, CheckedPlan, Counts, Plan};
+use crate::store::{StoreError, WriteStore};
+
+pub mod journal;
+pub mod lease;
+pub mod recover;
+pub mod restore;
+pub mod state;
+mod step;
+pub mod trash;
+
+use journal::{Intent, Journal, Outcome, Run};
+use lease::Lease;
+
+/// Why a sweep, a restore or a look at the state ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// Another sweeper works on this store.
+    #[error(
+        "{holder} holds the lease of this store, renewed {renewed}; one sweeper works at a time. Wait for it, or for \
+         {term} seconds after it died"
+    )]
+    LeaseHeld {
+        /// Who.
+        holder: String,
+        /// When it was last renewed.
+        renewed: Timestamp,
+        /// Seconds after which it ends by itself.
+        term: u64,
+    },
+    /// Another sweeper took over.
+    #[error("the lease was lost to another sweeper; the step in hand was finished, and nothing else was begun")]
+    LeaseLost,
+    /// Our clock and the store's are too far apart to compare ages.
+    #[error("this machine's clock and the store's are {apart:#} apart, more than {limit:#}: set them right")]
+    ClockSkew {
+        /// How far.
+        apart: SignedDuration,
+        /// How far is allowed.
+        limit: SignedDuration,
+    },
+    /// The store replaces what it was asked only to create.
+    #[error("the store does not honour create-if-absent, so two sweepers could not be told apart")]
+    NoConditions,
+    /// A state object is not understood.
+    #[error("the state object {key} is not understood; it may be from another version of regsweep")]
+    Format {
+        /// Its key below the state's root.
+        key: String,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is nothing of that name to restore.
+    #[error("{0}")]
+    NothingToRestore(String),
+}
+
+/// Steps whose intents are made durable together.
+const BATCH: usize = 1024;
+
+/// What became of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Executed {
+    /// Steps carried out, by action.
+    pub done: BTreeMap<String, u64>,
+    /// Steps left alone because something changed.
+    pub skipped: Vec<Left>,
+    /// Steps that could not be carried out.
+    pub failed: Vec<Left>,
+    /// Bytes of data that left their place.
+    pub freed_bytes: u64,
+    /// Bytes deleted from the trash.
+    pub purged_bytes: u64,
+    /// Whether it was asked to stop before the end.
+    pub interrupted: bool,
+}
+
+/// A step that was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Left {
+    /// What it was.
+    pub step: String,
+    /// Why not.
+    pub why: String,
+}
+
+/// What a run leaves behind in the state when it ends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunReport {
+    /// What became of the steps.
+    pub executed: Executed,
+    /// What the store held afterwards.
+    pub after: Counts,
+    /// When it ended.
+    pub ended: Timestamp,
+}
+
+/// Carries out a checked plan.
+///
+/// `stop` is asked between batches; when it says so, the rest is left for a later run.
+///
+/// # Errors
+/// When the journal cannot be written or the lease is lost. Everything done by then is in the journal.
+pub async fn execute(
+    lease: &Lease,
+    checked: CheckedPlan,
+    store: &WriteStore,
+    layout: &dyn RegistryLayout,
+    run: &Run,
+    now: impl Fn() -> Timestamp,
+    stop: impl Fn() -> bool,
+) -> Result<Executed, SweepError> {
+    let plan = checked.into_plan();
+    let mut executed = Executed::default();
+    // The plan is durable before the first effect.
+    let mut journal = Journal::begin(store, run, &plan).await?;
+    let keep_trash = !run.trash_keep.is_zero();
+    let mut next = 0;
+    while next < plan.steps.len() {
+        if stop() {
+            executed.interrupted = true;
+            break;
+        }
+        lease.check().await?;
+        let end = batch_end(&plan, next);
+        carry_out(&plan, next..end, store, layout, run, keep_trash, lease.number(), &mut journal, &mut executed)
+            .await?;
+        next = end;
+    }
+    let after = after(&plan, &executed);
+    journal.end(&RunReport { executed: executed.clone(), after, ended: now() }).await?;
+    Ok(executed)
+}
+
+/// Steps of one stage may be carried out side by side; the next stage waits for them.
+fn batch_end(plan: &Plan, start: usize) -> usize {
+    let stage = plan.steps[start].action.stage();
+    plan.steps[start..]
+        .iter()
+        .take(BATCH)
+        .position(|step| step.action.stage() != stage)
+        .map_or_else(|| (start + BATCH).min(plan.steps.len()), |length| start + length)
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one run, passed on by its one caller")]
+async fn carry_out(
+    plan: &Plan,
+    range: std::ops::Range<usize>,
+    store: &WriteStore,
+    layout: &dyn RegistryLayout,
+    run: &Run,
+    keep_trash: bool,
+    fencing: u64,
+    journal: &mut Journal<'_>,
+    executed: &mut Executed,
+) -> Result<(), SweepError> {
+    let hand = step::Hand { store, layout, run: &run.run, keep_trash, fencing };
+    // Each is looked at once more, immediately before: what changed since it was listed is left alone.
+    let prepared: Vec<(usize, Result<Intent, Outcome>)> = tokio::task::block_in_place(|| {
+        range.into_par_iter().map(|index| (index, hand.prepare(index, &plan.steps[index]))).collect()
+    });
+    let mut ready = Vec::new();
+    for (index, prepared) in prepared {
+        match prepared {
+            Ok(intent) => ready.push(intent),
+            Err(outcome) => {
+                executed.note(plan, index, &outcome);
+                journal.outcome(index, outcome);
+            }
+        }
+    }
+    // No effect without a durable intent.
+    journal.intend(ready.iter().cloned()).await?;
+    let outcomes: Vec<(usize, Outcome)> = tokio::task::block_in_place(|| {
+        ready.par_iter().map(|intent| (intent.step, hand.perform(&plan.steps[intent.step], intent))).collect()
+    });
+    for (index, outcome) in outcomes {
+        executed.note(plan, index, &outcome);
+        journal.outcome(index, outcome);
+    }
+    Ok(())
+}
+
+impl Executed {
+    fn note(&mut self, plan: &Plan, index: usize, outcome: &Outcome) {
+        let action = &plan.steps[index].action;
+        match outcome {
+            Outcome::Done => {
+                *self.done.entry(action.name().to_owned()).or_default() += 1;
+                self.freed_bytes += action.frees();
+                if let Action::Purge { size, .. } = action {
+                    self.purged_bytes += size;
+                }
+            }
+            Outcome::Skipped(why) => self.skipped.push(Left { step: action.to_string(), why: why.clone() }),
+            Outcome::Failed(why) => self.failed.push(Left { step: action.to_string(), why: why.clone() }),
+        }
+    }
+
+    /// How many steps of an action were carried out.
+    pub fn count(&self, action: &str) -> u64 {
+        self.done.get(action).copied().unwrap_or(0)
+    }
+}
+
+/// What is there after a run, as the next one should find it.
+fn after(plan: &Plan, executed: &Executed) -> Counts {
+    let saw = plan.header.saw;
+    Counts {
+        repositories: saw.repositories.saturating_sub(executed.count("remove-repository")),
+        tags: saw.tags.saturating_sub(executed.count("untag")),
+        manifests: saw.manifests.saturating_sub(executed.count("delete-manifest")),
+        blobs: saw.blobs.saturating_sub(executed.count("sweep")),
+        bytes: saw.bytes.saturating_sub(executed.freed_bytes),
+        ..saw
+    }
+}

@@ -4,7 +4,12 @@
 //! many keeps a blob too long; a reference too few loses it. What it does not understand it reports, and whoever
 //! marks keeps everything that the unknown may need.
 
+mod collect;
+mod descriptor;
 mod document;
+mod json;
+#[cfg(test)]
+mod tests;
 
 use super::digest::Digest;
 

@@ -14,11 +14,11 @@ use fields::{
 
 use crate::config::values::Period;
 use crate::policy::Policy;
-use crate::policy::document::{self, Node};
+use crate::policy::document::{self, Node, Value};
 use crate::policy::error::PolicyError;
 use crate::policy::presets::{self, Preset};
 use crate::policy::rules::{
-    Class, Clock, EmptyRepositories, Limits, Protection, RepositoryLimits, RepositoryPolicy,
+    Class, Clock, EmptyRepositories, Limits, OrderBy, Protection, RepositoryLimits, RepositoryPolicy,
 };
 use crate::policy::verdict::UNTAGGED;
 
@@ -94,6 +94,10 @@ pub(super) fn preset(name: &'static str, text: &str) -> Result<Preset, PolicyErr
 }
 
 fn whole(node: &Node, text: &str, origin: &str, problems: &mut Problems) -> Option<Policy> {
+    if matches!(node.value, Value::Null) {
+        problems.note(node.place, "the document is empty: begin with `version: 1`");
+        return None;
+    }
     let fields = Fields::read(node, &DOCUMENT, problems)?;
     version(&fields, problems);
     let classes = fields.get("classes").map(|node| rules::classes(node, problems)).unwrap_or_default();
@@ -107,7 +111,7 @@ fn whole(node: &Node, text: &str, origin: &str, problems: &mut Problems) -> Opti
     let period = |key, language, within, default, problems: &mut Problems| {
         let nested = fields.get(key).and_then(|node| Fields::read(node, language, problems));
         let node = nested.and_then(|nested| nested.get(within));
-        node.and_then(|node| quantity(node, &format!("`{within}`"), problems)).unwrap_or(default)
+        node.and_then(|node| quantity(node, &format!("`{key}.{within}`"), problems)).unwrap_or(default)
     };
     Some(Policy {
         source: Arc::from(text),
@@ -147,7 +151,7 @@ fn protection(node: &Node, language: &Language, problems: &mut Problems) -> Prot
     let mut optional = |key| {
         let node = fields.get(key)?;
         // An empty list protects nothing, which is what it says.
-        if matches!(&node.value, document::Value::List(nodes) if nodes.is_empty()) {
+        if matches!(&node.value, Value::List(nodes) if nodes.is_empty()) {
             return None;
         }
         patterns(node, &format!("`{key}`"), problems)
@@ -166,24 +170,23 @@ fn repository_policy(
 ) -> Option<RepositoryPolicy> {
     let fields = Fields::read(node, &POLICY, problems)?;
     let name = policy_name(&fields, earlier, problems);
-    let repositories = match fields.get("repositories") {
-        Some(node) => patterns(node, "`repositories`", problems),
-        None => {
-            let message = "the policy has no `repositories`: list the patterns of those it governs";
-            problems.note(fields.place, message);
-            None
-        }
-    };
+    let repositories = fields.get("repositories");
+    if repositories.is_none() {
+        let message = "the policy has no `repositories`: list the patterns of those it governs";
+        problems.note(fields.place, message);
+    }
+    let repositories = repositories.and_then(|node| patterns(node, "`repositories`", problems));
     let preset = fields.get("preset").and_then(|node| preset_named(node, problems));
     let rules = rules::tags(fields.get("tags"), preset, classes, problems);
-    let untagged =
-        fields.get("untagged").and_then(|node| rules::class_keep(node, &format!("`{UNTAGGED}`"), problems));
+    let untagged = fields
+        .get("untagged")
+        .and_then(|node| rules::class_keep(node, &format!("`{UNTAGGED}`"), OrderBy::Clock, problems));
     let clock = fields.get("clock").and_then(|node| clock(node, problems)).unwrap_or_default();
     let limits = fields.get("limits").and_then(|node| repository_limits(node, problems)).unwrap_or_default();
     let own = fields.get("protect").map(|node| protection(node, &POLICY_PROTECT, problems));
     let trash = fields.get("trash").and_then(|node| Fields::read(node, &TRASH, problems));
     let trash_keep =
-        trash.and_then(|trash| trash.get("keep")).and_then(|node| quantity(node, "`keep`", problems));
+        trash.and_then(|trash| trash.get("keep")).and_then(|node| quantity(node, "`trash.keep`", problems));
     Some(RepositoryPolicy {
         name: Arc::from(name.unwrap_or_default()),
         repositories: repositories.unwrap_or_default(),

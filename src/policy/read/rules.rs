@@ -8,7 +8,7 @@ use super::fields::{
 use crate::config::values::Period;
 use crate::policy::document::{Node, Value};
 use crate::policy::presets::Preset;
-use crate::policy::rules::{Class, ClassRule, Keep, KeepRule, OrderBy};
+use crate::policy::rules::{CalendarUnit, Class, ClassRule, Keep, KeepRule, OrderBy, VersionCounts};
 use crate::policy::verdict::{OTHER, UNTAGGED};
 
 const CLASS: Language = Language { of: "a class", known: &["match", "order_by"], later: &[] };
@@ -17,9 +17,14 @@ const CLASS_RULE: Language = Language { of: "the rule of a class", known: &["kee
 
 const KEEP: Language = Language {
     of: "`keep`",
-    known: &["last", "within"],
-    later: &["all", "hourly", "daily", "weekly", "monthly", "yearly"],
+    known: &["last", "within", "daily", "weekly", "monthly", "yearly", "all"],
+    later: &[],
 };
+
+const ALL: Language =
+    Language { of: "`all`", known: &["last", "within", "daily", "weekly", "monthly", "yearly"], later: &[] };
+
+const VERSIONS: Language = Language { of: "`last`", known: &["majors", "minors", "patches"], later: &[] };
 
 /// Reads `classes`, in the order they are written.
 pub(super) fn classes(node: &Node, problems: &mut Problems) -> Vec<Class> {
@@ -80,9 +85,9 @@ pub(super) struct TagRules {
 
 /// Reads a policy's `tags`.
 ///
-/// Without a preset a tag is offered to the classes that `tags` names, in that order. A preset sorts every tag by itself: all its
-/// classes take part in the preset's order, so that a class without a rule keeps its tags instead of passing them on to a
-/// catch-all. Classes of the document that `tags` names beside a preset come first.
+/// Without a preset a tag is offered to the classes that `tags` names, in that order. A preset sorts every tag by
+/// itself: all its classes take part in the preset's order, so that a class without a rule keeps its tags instead
+/// of passing them on to a catch-all. Classes of the document that `tags` names beside a preset come first.
 pub(super) fn tags(
     node: Option<&Node>,
     preset: Option<&Preset>,
@@ -100,20 +105,20 @@ pub(super) fn tags(
     for entry in entries {
         let name = entry.key.as_str();
         let of = format!("class {}", name.escape_debug());
-        let keep = class_keep(&entry.value, &of, problems);
         if name == OTHER {
-            rules.other = keep;
+            rules.other = class_keep(&entry.value, &of, OrderBy::Clock, problems);
         } else if let Some(rule) = of_preset.iter_mut().find(|rule| &*rule.class.name == name) {
-            rule.keep = keep;
+            rule.keep = class_keep(&entry.value, &of, rule.class.order_by, problems);
         } else if let Some(class) = document.iter().find(|class| &*class.name == name) {
+            let keep = class_keep(&entry.value, &of, class.order_by, problems);
             rules.classes.push(ClassRule { class: class.clone(), keep });
         } else {
             let of_preset = of_preset.iter().map(|rule| &*rule.class.name);
             let known: Vec<&str> = of_preset.chain(document.iter().map(|class| &*class.name)).collect();
             let hint = did_you_mean(name, known.iter().copied().chain([OTHER]));
-            let listed = known.iter().map(|name| format!("{name}, ")).collect::<String>();
-            let name = name.escape_debug();
-            let message = format!("unknown class \"{name}\"{hint}; the classes are: {listed}{OTHER}");
+            let listed: Vec<&str> = known.into_iter().chain([OTHER]).collect();
+            let (name, listed) = (name.escape_debug(), listed.join(", "));
+            let message = format!("unknown class \"{name}\"{hint}; the classes are: {listed}");
             problems.note(entry.place, message);
         }
     }
@@ -122,23 +127,21 @@ pub(super) fn tags(
 }
 
 /// Reads `{ keep: .. }`; `of` names the rule in messages.
-pub(super) fn class_keep(node: &Node, of: &str, problems: &mut Problems) -> Option<Keep> {
+pub(super) fn class_keep(node: &Node, of: &str, order_by: OrderBy, problems: &mut Problems) -> Option<Keep> {
     let missing = || format!("{of} has no `keep`: write what stays, or `keep: none` if nothing does");
     if matches!(node.value, Value::Null) {
         problems.note(node.place, missing());
         return None;
     }
     let fields = Fields::read(node, &CLASS_RULE, problems)?;
-    match fields.get("keep") {
-        Some(node) => keep(node, problems),
-        None => {
-            problems.note(fields.place, missing());
-            None
-        }
-    }
+    let Some(node) = fields.get("keep") else {
+        problems.note(fields.place, missing());
+        return None;
+    };
+    keep(node, order_by, problems)
 }
 
-fn keep(node: &Node, problems: &mut Problems) -> Option<Keep> {
+fn keep(node: &Node, order_by: OrderBy, problems: &mut Problems) -> Option<Keep> {
     let forms = "`all`, `none` or rules such as `{ last: 10, within: 30d }`";
     match &node.value {
         Value::Text(text) if text == "all" => return Some(Keep::All),
@@ -153,11 +156,21 @@ fn keep(node: &Node, problems: &mut Problems) -> Option<Keep> {
             return None;
         }
     }
+    keep_rules(node, &KEEP, order_by, problems).map(Keep::Any)
+}
+
+/// Reads the rules inside `keep` or `all`, at least one.
+fn keep_rules(
+    node: &Node,
+    language: &Language,
+    order_by: OrderBy,
+    problems: &mut Problems,
+) -> Option<Vec<KeepRule>> {
     let noted = problems.0.len();
-    let fields = Fields::read(node, &KEEP, problems)?;
+    let fields = Fields::read(node, language, problems)?;
     let mut rules = Vec::new();
     if let Some(node) = fields.get("last") {
-        rules.extend(last(node, problems).map(KeepRule::Last));
+        rules.extend(last(node, order_by, problems));
     }
     if let Some(node) = fields.get("within") {
         let within = quantity::<Period>(node, "`within`", problems);
@@ -166,23 +179,55 @@ fn keep(node: &Node, problems: &mut Problems) -> Option<Keep> {
         }
         rules.extend(within.map(KeepRule::Within));
     }
+    for unit in CalendarUnit::ALL {
+        let number = fields.get(unit.key()).and_then(|node| positive(node, unit.key(), problems));
+        rules.extend(number.map(|number| KeepRule::Calendar(unit, number)));
+    }
+    if let Some(node) = fields.get("all").filter(|_| language.known.contains(&"all")) {
+        rules.extend(keep_rules(node, &ALL, order_by, problems).map(KeepRule::All));
+    }
     if rules.is_empty() {
         if problems.0.len() == noted {
-            problems.note(node.place, "`keep` is empty: write what stays, or `keep: none` if nothing does");
+            let of = language.of;
+            problems.note(
+                node.place,
+                format!("{of} is empty: write what stays, or `keep: none` if nothing does"),
+            );
         }
         return None;
     }
-    Some(Keep::Any(rules))
+    Some(rules)
 }
 
-fn last(node: &Node, problems: &mut Problems) -> Option<u64> {
-    if let Value::Map(_) = node.value {
-        problems.note(node.place, not_yet("`last` by majors, minors and patches"));
+fn last(node: &Node, order_by: OrderBy, problems: &mut Problems) -> Option<KeepRule> {
+    let Value::Map(_) = node.value else {
+        return positive(node, "last", problems).map(KeepRule::Last);
+    };
+    if order_by != OrderBy::Semver {
+        problems.note(
+            node.place,
+            "`last` by majors, minors and patches needs a class with `order_by: semver`; elsewhere write a number",
+        );
+    }
+    let noted = problems.0.len();
+    let fields = Fields::read(node, &VERSIONS, problems)?;
+    let mut number = |key| fields.get(key).and_then(|node| positive(node, key, problems));
+    let counts =
+        VersionCounts { majors: number("majors"), minors: number("minors"), patches: number("patches") };
+    if counts == VersionCounts::default() {
+        if problems.0.len() == noted {
+            problems.note(node.place, "`last` is empty: write a number, or majors, minors and patches");
+        }
         return None;
     }
-    let number = whole_number(node, "`last`", problems)?;
+    Some(KeepRule::LastVersions(counts))
+}
+
+/// A count that keeps something.
+fn positive(node: &Node, key: &str, problems: &mut Problems) -> Option<u64> {
+    let number = whole_number(node, &format!("`{key}`"), problems)?;
     if number == 0 {
-        problems.note(node.place, "`last: 0` keeps nothing: write `keep: none` if that is meant");
+        problems.note(node.place, format!("`{key}: 0` keeps nothing: write `keep: none` if that is meant"));
         return None;
     }
     Some(number)

@@ -1,1 +1,422 @@
+//! Documents that are read, and what is said of those that are not.
 
+use crate::config::values::Period;
+use crate::policy::{EmptyRepositories, Policy, presets};
+
+/// The documents of `testdata/policies`.
+const EXAMPLES: [(&str, &str); 4] = [
+    ("full.yaml", include_str!("../../../testdata/policies/full.yaml")),
+    ("minimal.yaml", include_str!("../../../testdata/policies/minimal.yaml")),
+    ("untagged-only.yaml", include_str!("../../../testdata/policies/untagged-only.yaml")),
+    ("pull-requests.yaml", include_str!("../../../testdata/policies/pull-requests.yaml")),
+];
+
+fn refused(text: &str) -> String {
+    Policy::parse(text, "policy.yaml").expect_err("the document is refused").to_string()
+}
+
+#[test]
+fn the_examples_are_read_without_warnings() {
+    for (name, text) in EXAMPLES {
+        let policy = Policy::parse(text, name).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(policy.source(), text);
+        assert_eq!(policy.warnings(), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn the_presets_are_documents_of_their_own() {
+    for name in presets::names() {
+        let text = presets::text(name).unwrap();
+        Policy::parse(text, name).unwrap_or_else(|error| panic!("{error}"));
+        assert!(!presets::named(name).unwrap().classes.is_empty(), "{name}");
+    }
+    assert_eq!(presets::text("cobol"), None);
+}
+
+#[test]
+fn every_key_arrives_where_it_belongs() {
+    let policy = Policy::parse(EXAMPLES[0].1, "full.yaml").unwrap();
+    assert_eq!(policy.for_repository("ci/app").map(|it| &*it.name), Some("ci"));
+    assert_eq!(policy.for_repository("ci/base").map(|it| &*it.name), Some("everything-else"));
+    assert_eq!(policy.trash_keep("ci/app"), Period::from_days(14));
+    assert_eq!(policy.trash_keep("ci/base"), Period::from_days(7));
+    assert_eq!(policy.empty_repositories(), EmptyRepositories::Remove);
+    assert_eq!(policy.grace(), Period::from_hours(24));
+    let lab = policy.for_repository("lsst-sqre/sciplat-lab").unwrap();
+    let classes: Vec<&str> = lab.classes.iter().map(|rule| &*rule.class.name).collect();
+    assert_eq!(classes, ["release-candidate", "release", "weekly", "daily", "experimental", "unknown"]);
+}
+
+#[test]
+fn an_empty_document_has_the_defaults() {
+    let policy = Policy::parse("version: 1\ngrace: null\n", "policy.yaml").unwrap();
+    assert_eq!(policy.grace(), Period::from_hours(24));
+    assert_eq!(policy.trash_keep("any"), Period::from_days(7));
+    assert_eq!(policy.referrers_orphaned_after(), Period::from_days(7));
+    assert_eq!(policy.uploads_abandoned_after(), Period::from_days(7));
+    assert_eq!(policy.empty_repositories(), EmptyRepositories::Keep);
+    assert_eq!(policy.limits().tags.percent(), 25);
+    assert_eq!(policy.limits().bytes.percent(), 50);
+    assert!(!policy.limits().repository_may_empty);
+    let zero = Policy::parse("version: 1\ngrace: 0\ntrash: { keep: 0 }\n", "policy.yaml").unwrap();
+    assert!(zero.grace().is_zero() && zero.trash_keep("any").is_zero());
+}
+
+#[test]
+fn the_hash_is_that_of_the_bytes() {
+    let policy = Policy::parse("version: 1\n", "policy.yaml").unwrap();
+    assert_eq!(policy.hash(), "09bfcc6a14b83e2192b8673677725c84883ee9cd0c70e45c9ec09daa8f2b2847");
+}
+
+#[test]
+fn a_description_reads_as_sentences() {
+    insta::assert_snapshot!(Policy::parse(EXAMPLES[0].1, "full.yaml").unwrap().describe(), @r#"
+    Nothing goes in the repositories golden/**.
+    The tags latest, stable, re:prod-.* never go.
+    Policy ci: repositories ci/**, !ci/base; a tag's age counts from when its manifest was pushed.
+      The tags demo-* never go.
+      Class pr (pr-*, mr-*): a tag stays that is no older than 14d.
+      Class commit (re:[0-9a-f]{7,40}): a tag stays that is among the newest 20 or no older than 30d.
+      Any other tag: all stay.
+      Untagged manifests: a manifest stays that is no older than 2d.
+      At least 10 tags stay in each repository.
+      At most 500 tags go from each repository in one run.
+      The trash keeps what this policy removed for 14d.
+    Policy science-lab: repositories lsst-sqre/sciplat-lab that no policy above matches; a tag's age counts from when its tag was last written.
+      Classes come from the preset rubin.
+      The tags recommended, latest* never go.
+      Class release-candidate (re:r[0-9]+_[0-9]+_[0-9]+_rc[0-9]+(_c[0-9]+\.[0-9]+)?(_.+)?): a tag stays that is among the newest 5.
+      Class release (re:r[0-9]+_[0-9]+_[0-9]+(_c[0-9]+\.[0-9]+)?(_.+)?): a tag stays that is no older than 1096d.
+      Class weekly (re:w_[0-9]{4}_[0-9]{1,2}(_c[0-9]+\.[0-9]+)?(_.+)?): a tag stays that is among the newest 78.
+      Class daily (re:d_[0-9]{4}_[0-9]{1,2}_[0-9]{1,2}(_c[0-9]+\.[0-9]+)?(_.+)?): a tag stays that is among the newest 25.
+      Class experimental (exp_*): a tag stays that is no older than 30d.
+      Class unknown (**): a tag stays that is no older than 7d.
+      Any other tag: all stay, as there is no rule.
+      Untagged manifests: a manifest stays that is among the newest 4.
+    Policy everything-else: repositories ** that no policy above matches; a tag's age counts from when its tag was last written.
+      Class release (v*, ordered by version): a tag stays that is among the newest 1 patches of the newest 2 minors of the newest 3 majors.
+      Class nightly (nightly-*): a tag stays that is among the newest 7 or the newest of its week in the latest 8 weeks that have one or the newest of its month in the latest 12 months that have one.
+      Any other tag: a tag stays that is among the newest 100 or among the newest 500 and also no older than 90d.
+      Untagged manifests: all stay, as there is no rule.
+    Referrers go 7d after their subject.
+    Uploads go when they have stood still for 7d.
+    Empty repositories go.
+    Nothing younger than 1d goes.
+    The trash keeps what went for 7d.
+    A plan is refused that takes more than 25% of the tags or 50% of the bytes, or the last tag of a repository.
+    "#);
+}
+
+#[test]
+fn what_can_never_match_is_warned_of() {
+    let text = "version: 1\n\
+        policies:\n\
+        - { name: a, repositories: '**', preset: rubin, tags: { other: { keep: none } } }\n\
+        - { name: b, repositories: 'ci/**' }\n";
+    insta::assert_snapshot!(Policy::parse(text, "policy.yaml").unwrap().warnings().join("\n"), @"
+    policy a: class other never matches: class unknown before it takes every tag
+    policy b never applies: policy a above it matches the same repositories first
+    ");
+}
+
+#[test]
+fn misspelt_keys_are_named_all_at_once() {
+    let text = r#"
+version: 1
+policys: []
+policies:
+  - name: a
+    repositorys: ["**"]
+    tags:
+      other: { keep: { latest: 3 } }
+"#;
+    insta::assert_snapshot!(refused(text.trim_start()), @r#"
+    policy.yaml:2:1: unknown key "policys" (did you mean "policies"?)
+    policy.yaml:4:5: the policy has no `repositories`: list the patterns of those it governs
+    policy.yaml:5:5: unknown key "repositorys" (did you mean "repositories"?)
+    policy.yaml:7:24: unknown key "latest" (did you mean "last"?)
+    "#);
+}
+
+#[test]
+fn durations_and_sizes_say_their_units() {
+    let text = "
+version: 1
+grace: 1m
+trash: { keep: 30 }
+uploads: { abandoned_after: -1d }
+limits: { tags: 25, bytes: 120% }
+";
+    insta::assert_snapshot!(refused(text.trim_start()), @"
+    policy.yaml:2:8: `grace`: `1m` could mean two things: write 1min (minutes) or 1mo (months)
+    policy.yaml:3:16: `trash.keep`: `30` has no unit: write 30s, 30min, 30h or 30d
+    policy.yaml:4:29: `uploads.abandoned_after`: `-1d` is negative; a duration counts from zero up
+    policy.yaml:5:17: `tags`: `25` has no unit: write 25%
+    policy.yaml:5:28: `bytes`: `120%` is too large: the most is 100%
+    ");
+}
+
+#[test]
+fn a_bracket_left_open_has_its_place() {
+    let text = r#"
+version: 1
+protect:
+  tags: ["latest", "stable"
+policies: []
+"#;
+    insta::assert_snapshot!(refused(text.trim_start()), @"policy.yaml:4:9: illegal placement of ':' indicator (is a bracket or a quote before it still open, or the indentation off?)");
+}
+
+#[test]
+fn a_glob_bracket_left_open_has_its_place() {
+    let text = r#"
+version: 1
+protect:
+  tags: ["latest", "v[0-9", "re:(", "ci**", 1.10, "!"]
+"#;
+    insta::assert_snapshot!(refused(text.trim_start()), @"
+    policy.yaml:3:20: `v[0-9` is not a glob: a `[` has no `]`
+    policy.yaml:3:29: `re:(` is not a regular expression: unclosed group
+    policy.yaml:3:37: `ci**`: `**` stands alone between slashes, as in `ci/**` or `**/base`; within a name write `*`
+    policy.yaml:3:45: a pattern is a text, and YAML reads this as a number: put it in quotes
+    policy.yaml:3:51: an empty pattern matches nothing: remove it
+    ");
+}
+
+#[test]
+fn a_class_needs_a_keep() {
+    let text = r#"
+version: 1
+classes: { pr: { match: "pr-*" }, mr: { match: "mr-*" } }
+policies:
+  - name: a
+    repositories: ["**"]
+    tags:
+      pr: {}
+      mr:
+      other: { keep: null }
+    untagged: { keep: {} }
+"#;
+    insta::assert_snapshot!(refused(text.trim_start()), @"
+    policy.yaml:7:11: class pr has no `keep`: write what stays, or `keep: none` if nothing does
+    policy.yaml:8:9: class mr has no `keep`: write what stays, or `keep: none` if nothing does
+    policy.yaml:9:14: class other has no `keep`: write what stays, or `keep: none` if nothing does
+    policy.yaml:10:23: `keep` is empty: write what stays, or `keep: none` if nothing does
+    ");
+}
+
+#[test]
+fn keeps_that_keep_nothing_are_refused() {
+    let text = r#"
+version: 1
+policies:
+  - { name: a, repositories: "**", tags: { other: { keep: { last: 0 } } } }
+  - { name: b, repositories: "**", tags: { other: { keep: { within: 0 } } } }
+  - { name: c, repositories: "**", tags: { other: { keep: { last: null } } } }
+  - { name: d, repositories: "**", tags: { other: { keep: nothing } } }
+  - { name: e, repositories: "**", tags: { other: { keep: [] } } }
+"#;
+    insta::assert_snapshot!(refused(text.trim_start()), @r#"
+    policy.yaml:3:67: `last: 0` keeps nothing: write `keep: none` if that is meant
+    policy.yaml:4:69: `within: 0` keeps nothing: write `keep: none` if that is meant
+    policy.yaml:5:59: `keep` is empty: write what stays, or `keep: none` if nothing does
+    policy.yaml:6:59: `keep`: "nothing" is none of `all`, `none` or rules such as `{ last: 10, within: 30d }`
+    policy.yaml:7:59: `keep` is `all`, `none` or rules such as `{ last: 10, within: 30d }`, not a list
+    "#);
+}
+
+#[test]
+fn negative_values_are_refused() {
+    let text = r#"
+version: 1
+policies:
+  - name: a
+    repositories: "**"
+    tags: { other: { keep: { last: -3, within: -3d } } }
+    limits: { min_keep: -1, max_delete: 1.5 }
+"#;
+    insta::assert_snapshot!(refused(text.trim_start()), @"
+    policy.yaml:5:36: `last`: -3 is negative; it counts from zero up
+    policy.yaml:5:48: `within`: `-3d` is negative; a duration counts from zero up
+    policy.yaml:6:25: `min_keep`: -1 is negative; it counts from zero up
+    policy.yaml:6:41: `max_delete`: 1.5 is not a whole number
+    ");
+}
+
+#[test]
+fn unknown_classes_list_the_known_ones() {
+    let text = r#"
+version: 1
+classes: { pr: { match: "pr-*" } }
+policies:
+  - { name: a, repositories: "**", tags: { prs: { keep: all } } }
+  - { name: b, repositories: "**", preset: semver, tags: { weekly: { keep: all } } }
+  - { name: c, repositories: "**", preset: rubyn }
+"#;
+    insta::assert_snapshot!(refused(text.trim_start()), @r#"
+    policy.yaml:4:44: unknown class "prs" (did you mean "pr"?); the classes are: pr, other
+    policy.yaml:5:60: unknown class "weekly"; the classes are: release, prerelease, series, pr, other
+    policy.yaml:6:44: unknown preset "rubyn" (did you mean "rubin"?); the presets are: semver, calver, git-sha, rubin
+    "#);
+}
+
+#[test]
+fn what_comes_later_is_refused_by_name() {
+    let text = r#"
+version: 1
+protect: { digests_from: [pins.txt], in_use: [] }
+classes: { a: { match: "a*", order_by: calver }, b: { match: "b*", order_by: [major] } }
+policies:
+  - { name: a, repositories: "**", clock: pulled }
+  - { name: b, repositories: "**", clock: created }
+"#;
+    insta::assert_snapshot!(refused(text.trim_start()), @"
+    policy.yaml:2:12: `digests_from` is not supported by this version of regsweep yet: remove it, or use a newer version
+    policy.yaml:2:38: `in_use` is not supported by this version of regsweep yet: remove it, or use a newer version
+    policy.yaml:3:40: `order_by: calver` is not supported by this version of regsweep yet: remove it, or use a newer version
+    policy.yaml:3:78: `order_by` over the captures of a regular expression is not supported by this version of regsweep yet: remove it, or use a newer version
+    policy.yaml:5:43: `clock: pulled` is not supported by this version of regsweep yet: remove it, or use a newer version
+    policy.yaml:6:43: `clock: created` is not supported by this version of regsweep yet: remove it, or use a newer version
+    ");
+}
+
+#[test]
+fn counts_stand_where_they_can_be_counted() {
+    let text = r#"
+version: 1
+classes: { v: { match: "v*", order_by: semver } }
+policies:
+  - name: a
+    repositories: "**"
+    tags:
+      v: { keep: { last: { majors: 0, minor: 2 }, weekly: 0, hourly: 3 } }
+      other: { keep: { last: { majors: 3 }, all: {} } }
+    untagged: { keep: { last: {}, all: { all: { last: 3 }, monthly: -1 } } }
+"#;
+    insta::assert_snapshot!(refused(text.trim_start()), @r#"
+    policy.yaml:7:36: `majors: 0` keeps nothing: write `keep: none` if that is meant
+    policy.yaml:7:39: unknown key "minor" (did you mean "minors"?)
+    policy.yaml:7:59: `weekly: 0` keeps nothing: write `keep: none` if that is meant
+    policy.yaml:7:62: unknown key "hourly"
+    policy.yaml:8:30: `last` by majors, minors and patches needs a class with `order_by: semver`; elsewhere write a number
+    policy.yaml:8:50: `all` is empty: write what stays, or `keep: none` if nothing does
+    policy.yaml:9:31: `last` by majors, minors and patches needs a class with `order_by: semver`; elsewhere write a number
+    policy.yaml:9:31: `last` is empty: write a number, or majors, minors and patches
+    policy.yaml:9:42: unknown key "all"
+    policy.yaml:9:69: `monthly`: -1 is negative; it counts from zero up
+    "#);
+}
+
+#[test]
+fn names_and_keys_stand_once() {
+    let text = r#"
+version: 1
+grace: 1d
+grace: 2d
+policies:
+  - { name: a, repositories: "**" }
+  - { name: a, repositories: "x", name: b }
+  - { name: a, repositories: ["!x"] }
+  - { name: c, repositories: [] }
+  - {}
+"#;
+    insta::assert_snapshot!(refused(text.trim_start()), @r#"
+    policy.yaml:3:1: duplicate key "grace": it stands in line 2 already
+    policy.yaml:6:13: a policy named "a" stands above already
+    policy.yaml:6:35: duplicate key "name": it stands in line 6 already
+    policy.yaml:7:13: a policy named "a" stands above already
+    policy.yaml:7:30: `repositories`: the list only says what does not match: add a pattern that does, such as "**", before the negated ones
+    policy.yaml:8:30: `repositories`: the list of patterns is empty: name at least one, such as "**"
+    policy.yaml:9:5: the policy has no `name`: decisions are reported under it
+    policy.yaml:9:5: the policy has no `repositories`: list the patterns of those it governs
+    "#);
+}
+
+#[test]
+fn reserved_class_names_are_refused() {
+    let text = r#"
+version: 1
+classes: { other: { match: "*" }, untagged: { match: "*" }, empty: {} }
+"#;
+    insta::assert_snapshot!(refused(text.trim_start()), @r#"
+    policy.yaml:2:12: a class cannot be named "other": the name is reserved
+    policy.yaml:2:35: a class cannot be named "untagged": the name is reserved
+    policy.yaml:2:61: class empty has no `match`: list the patterns of its tags
+    "#);
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_says_so() {
+    let text = r#"
+version: "1"
+protect: latest
+policies: { name: a }
+grace: [1d]
+repositories: { empty: delete }
+limits: { repository_may_empty: "yes" }
+classes: []
+"#;
+    insta::assert_snapshot!(refused(text.trim_start()), @r#"
+    policy.yaml:1:10: `version`: "1" is not a whole number: write digits only, without quotes
+    policy.yaml:2:10: `protect` is written as keys and values, not as text
+    policy.yaml:3:11: `policies` is written as a list, not as keys and values
+    policy.yaml:4:8: `grace` is a number with its unit, not a list
+    policy.yaml:5:24: `empty`: "delete" is neither keep nor remove
+    policy.yaml:6:33: `repository_may_empty` is true or false, not text
+    policy.yaml:7:10: `classes` is written as keys and values, not as a list
+    "#);
+}
+
+#[test]
+fn another_version_is_refused() {
+    let text = "
+version: 2
+";
+    insta::assert_snapshot!(refused(text.trim_start()), @"policy.yaml:1:10: `version: 2` is unknown to this version of regsweep, which reads 1");
+}
+
+#[test]
+fn a_document_begins_with_its_version() {
+    let text = "
+grace: 1d
+";
+    insta::assert_snapshot!(refused(text.trim_start()), @"policy.yaml:1:1: the document has no `version`: begin with `version: 1`");
+}
+
+#[test]
+fn an_empty_document_is_no_policy() {
+    let text = "
+";
+    insta::assert_snapshot!(refused(text.trim_start()), @"policy.yaml:1:1: the document is empty: begin with `version: 1`");
+}
+
+#[test]
+fn an_unquoted_negation_is_refused() {
+    let text = "
+version: 1
+policies:
+  - { name: a, repositories: [ci/**, !ci/base] }
+";
+    insta::assert_snapshot!(refused(text.trim_start()), @"policy.yaml:3:46: unsupported tag `!ci/base`: put a pattern that begins with `!` in quotes");
+}
+
+#[test]
+fn an_unquoted_star_is_refused() {
+    let text = "
+version: 1
+protect:
+  tags: [**]
+";
+    insta::assert_snapshot!(refused(text.trim_start()), @"policy.yaml:3:10: reference to unknown value: put a pattern that begins with `*` in quotes");
+}
+
+#[test]
+fn two_documents_are_refused() {
+    let text = "
+version: 1
+---
+version: 1
+";
+    insta::assert_snapshot!(refused(text.trim_start()), @"policy.yaml:3:1: only single YAML document expected but multiple found");
+}

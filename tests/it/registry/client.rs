@@ -1,6 +1,7 @@
 //! A client of the registry's HTTP API, as small as the tests need.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use ureq::http::{Request, Response};
@@ -20,13 +21,19 @@ pub struct Client {
 }
 
 /// An answer of the registry.
-#[derive(Debug)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
     /// The body.
     pub body: Vec<u8>,
     headers: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start = String::from_utf8_lossy(&self.body[..self.body.len().min(500)]);
+        write!(formatter, "{} with {} bytes: {start}", self.status, self.body.len())
+    }
 }
 
 impl Answer {
@@ -51,8 +58,7 @@ impl Answer {
     /// The answer itself when its status is `status`; a failed test otherwise.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
-        let body = String::from_utf8_lossy(&self.body[..self.body.len().min(500)]);
-        assert_eq!(self.status, status, "{body}");
+        assert_eq!(self.status, status, "{self:?}");
         self
     }
 }

@@ -52,6 +52,23 @@ pub fn bytes(seed: &str, size: usize) -> Vec<u8> {
     bytes
 }
 
+/// An image configuration that names itself, for `layers` layers.
+pub fn configuration(seed: &str, layers: usize) -> Vec<u8> {
+    let history: Vec<Value> =
+        (0..layers).map(|layer| json!({ "created_by": format!("layer {layer}") })).collect();
+    let diff_ids: Vec<String> =
+        (0..layers).map(|layer| sha256(&bytes(&format!("{seed}/diff{layer}"), 32))).collect();
+    let document = json!({
+        "architecture": "amd64",
+        "os": "linux",
+        "created": "2026-01-01T00:00:00Z",
+        "config": { "Labels": { "seed": seed } },
+        "rootfs": { "type": "layers", "diff_ids": diff_ids },
+        "history": history,
+    });
+    serde_json::to_vec(&document).expect("JSON")
+}
+
 /// A reference to a blob or manifest.
 #[derive(Debug, Clone)]
 pub struct Descriptor {

@@ -1,10 +1,16 @@
-//! The registries behave as the other tests assume.
+//! The registries and clients behave as the other tests assume.
 
 use super::content;
+use super::corpus;
 use super::on_both_versions;
 use super::server::{Options, Registry, Version};
+use super::world::Fate;
 
-on_both_versions!(a_pushed_image_pulls_back_from_a_restarted_registry, read_only_refuses_pushes);
+on_both_versions!(
+    a_pushed_image_pulls_back_from_a_restarted_registry,
+    everything_pushed_is_served_before_a_sweep,
+    read_only_refuses_pushes,
+);
 
 fn a_pushed_image_pulls_back_from_a_restarted_registry(version: Version) {
     let root = tempfile::tempdir().expect("a directory");
@@ -21,6 +27,13 @@ fn a_pushed_image_pulls_back_from_a_restarted_registry(version: Version) {
         assert_eq!(registry.client().blob(repository, &whole).expect(200).body, bytes);
     }
     assert!(registry.client().blob("e", &whole).is_clean_404());
+}
+
+fn everything_pushed_is_served_before_a_sweep(version: Version) {
+    let root = tempfile::tempdir().expect("a directory");
+    let registry = Registry::start(version, root.path(), Options::default());
+    let world = corpus::populate(&registry.client(), version);
+    world.check(&registry.client(), &[Fate::Kept, Fate::Removed]);
 }
 
 fn read_only_refuses_pushes(version: Version) {

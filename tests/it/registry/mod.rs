@@ -8,11 +8,16 @@
 mod client;
 mod command;
 mod content;
+mod corpus;
 mod server;
 mod skopeo;
 mod world;
 
+mod clients;
+mod collect;
 mod harness;
+mod restore;
+mod sweep;
 
 /// Declares tests for both versions from functions that take a `Version`.
 macro_rules! on_both_versions {

@@ -105,7 +105,9 @@ impl Registry {
     }
 
     /// Stops it and gives its port back.
-    pub fn stop(self) {}
+    pub fn stop(self) {
+        drop(self);
+    }
 
     /// `None` when another process took the port between finding it and binding it.
     fn try_start(version: Version, root: &Path, options: Options) -> Option<Self> {
@@ -146,15 +148,17 @@ impl Registry {
 }
 
 impl Drop for Registry {
+    #[expect(clippy::print_stderr, reason = "the test harness shows what a failed test printed")]
     fn drop(&mut self) {
         // Every link and blob is synced before it is acknowledged: a kill loses nothing that a client was told.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
+            // What the registry says of a request it refused is often the reason of a failed test.
             let log = self.log();
-            let tail: Vec<&str> = log.lines().rev().take(20).collect();
-            for line in tail.iter().rev() {
-                eprintln!("registry: {line}");
+            let lines: Vec<&str> = log.lines().collect();
+            for line in &lines[lines.len().saturating_sub(5)..] {
+                eprintln!("registry: {}", line.chars().take(300).collect::<String>());
             }
         }
     }
@@ -169,7 +173,7 @@ fn configuration_text(root: &Path, port: u16, instance: &str, options: Options) 
     let cache = if options.cache_in_memory { "\n  cache: { blobdescriptor: inmemory }" } else { "" };
     format!(
         "version: 0.1
-log: {{ level: info }}
+log: {{ level: warn, accesslog: {{ disabled: true }} }}
 storage:
   filesystem: {{ rootdirectory: \"{root}\" }}
   delete: {{ enabled: true }}
@@ -181,6 +185,7 @@ http:
   secret: not-a-secret
   headers: {{ X-Registry-Instance: [\"{instance}\"] }}
 compatibility: {{ schema1: {{ enabled: true }} }}
+validation: {{ manifests: {{ urls: {{ allow: [\"^https://vendor.example/\"] }} }} }}
 ",
         root = root.display(),
         read_only = options.read_only,

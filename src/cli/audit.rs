@@ -1,0 +1,59 @@
+//! `regsweep audit`
+
+use clap::Args;
+
+use super::{CommandResult, LAYOUT, PolicyArgsOf, StoreArgs, data, json};
+use crate::clock::System;
+use crate::exit::Exit;
+use crate::inventory::Depth;
+use crate::layout::RegistryLayout as _;
+use crate::pipeline;
+use crate::plan::build::counts;
+use crate::report::Problems;
+use crate::report::audit::{Amount, Audit, Classifier, SCHEMA};
+use crate::report::text;
+use crate::store::ReadStore;
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct AuditArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    #[command(flatten)]
+    pub policy: PolicyArgsOf,
+    /// Name every problem
+    #[arg(long, env = "REGSWEEP_PROBLEMS")]
+    pub problems: bool,
+}
+
+pub(super) async fn run(args: AuditArgs) -> CommandResult {
+    let policy = args.policy.read()?;
+    let job = args.policy.job(policy.as_ref(), &args.store);
+    let store = ReadStore::open(&args.store.location()?)?;
+    let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Everything, &System).await?;
+    let young = survey.in_grace(&job);
+    let (classes, blobs) =
+        Classifier::run(&survey.inventory, &survey.marks, &young, &job.limits, survey.now);
+    let total = classes.values().fold(Amount::default(), |sum, amount| Amount {
+        objects: sum.objects + amount.objects,
+        bytes: sum.bytes + amount.bytes,
+    });
+    let audit = Audit {
+        schema: SCHEMA,
+        store: store.identity().clone(),
+        layout: LAYOUT.name(),
+        listed_at: survey.inventory.listed_at,
+        saw: counts(&survey.inventory, &survey.marks),
+        classes,
+        total,
+        blobs,
+        foreign_examples: survey.inventory.foreign.examples.clone(),
+        problems: Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash),
+        requests: store.requests(),
+    };
+    if args.store.json {
+        json(&audit)?;
+    } else {
+        data(&text::audit(&audit, args.problems));
+    }
+    Ok(Exit::Done)
+}

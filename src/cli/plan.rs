@@ -1,0 +1,75 @@
+//! `regsweep plan`
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde::Serialize;
+
+use super::{CommandResult, LAYOUT, PolicyArgsOf, StoreArgs, data, json, talk, usage};
+use crate::clock::System;
+use crate::exit::Exit;
+use crate::inventory::Depth;
+use crate::pipeline;
+use crate::plan::Plan;
+use crate::report::Problems;
+use crate::report::text::{self, PlanText};
+use crate::store::{ReadStore, Requests};
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    #[command(flatten)]
+    pub policy: PolicyArgsOf,
+    /// Write the plan to a file that `run --plan` carries out
+    #[arg(long, value_name = "FILE", env = "REGSWEEP_OUT")]
+    pub out: Option<PathBuf>,
+    /// Show every step and repository
+    #[arg(long, env = "REGSWEEP_ALL")]
+    pub all: bool,
+}
+
+/// What `plan --json` prints.
+#[derive(Debug, Serialize)]
+struct PlanReport<'r> {
+    schema: &'static str,
+    plan: &'r Plan,
+    refusals: Vec<String>,
+    problems: &'r Problems,
+    requests: Requests,
+}
+
+pub(super) async fn run(args: PlanArgs) -> CommandResult {
+    let policy = args.policy.read()?;
+    let job = args.policy.job(policy.as_ref(), &args.store);
+    // A store that cannot be written to: a plan that deleted would not compile.
+    let store = ReadStore::open(&args.store.location()?)?;
+    let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Names, &System).await?;
+    let plan = survey.plan(&store, &LAYOUT, &job);
+    let (plan, refusals) = match survey.check(plan.clone(), &store, &job) {
+        Ok(checked) => (checked.into_plan(), Vec::new()),
+        Err(refusals) => (plan, refusals),
+    };
+    if let Some(path) = &args.out {
+        let mut text = serde_json::to_string_pretty(&plan).map_err(usage)?;
+        text.push('\n');
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display())).map_err(usage)?;
+        talk(&format!("the plan is in {}; carry it out with: regsweep run STORE --plan {0}", path.display()));
+    }
+    let problems = Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash);
+    let requests = store.requests();
+    if args.store.json {
+        json(&PlanReport {
+            schema: "regsweep/plan-report/1",
+            plan: &plan,
+            refusals: refusals.iter().map(ToString::to_string).collect(),
+            problems: &problems,
+            requests,
+        })?;
+    } else {
+        let said = PlanText { plan: &plan, problems: &problems, refusals: &refusals, requests: &requests, all: args.all };
+        data(&text::plan(&said));
+    }
+    Ok(if refusals.is_empty() { Exit::Done } else { Exit::Refused })
+}

@@ -1,0 +1,195 @@
+//! The whole program on one page: scan → decide → mark → inspect → plan → check → sweep.
+
+use jiff::Timestamp;
+
+use crate::clock::Clock;
+use crate::graph::{self, Marks, Rules};
+use crate::inventory::{Depth, Inventory, inspect, scan};
+use crate::layout::RegistryLayout;
+use crate::plan::build::{self, Sources};
+use crate::plan::limits::Limits;
+use crate::plan::{CheckedPlan, Mode, Plan, Refusal, check_plan};
+use crate::policy::Policy;
+use crate::store::{ReadStore, StoreError, WriteStore};
+use crate::sweep::journal::{self, Run, RunKind};
+use crate::sweep::lease::Lease;
+use crate::sweep::recover::{self, Recovered};
+use crate::sweep::state::{self, Memory};
+use crate::sweep::{self, Executed, SweepError};
+
+/// What a command works with.
+#[derive(Debug)]
+pub struct Job<'j> {
+    /// The policy; without one, nothing goes but what nothing refers to.
+    pub policy: Option<&'j Policy>,
+    /// Ages, margins, caps and ratios.
+    pub limits: Limits,
+    /// Whether the user says that the registry is stopped or read-only.
+    pub mode: Mode,
+    /// Threads that read at once.
+    pub concurrency: usize,
+}
+
+/// Why a command ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The store could not be listed.
+    #[error(transparent)]
+    Scan(#[from] scan::ScanError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state could not be read, or the sweep ended early.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+}
+
+/// Everything that was found out about a store.
+#[derive(Debug)]
+pub struct Survey {
+    /// What is there.
+    pub inventory: Inventory,
+    /// What is live.
+    pub marks: Marks,
+    /// What earlier runs remember.
+    pub memory: Memory,
+    /// Blob directories without data.
+    pub empty_blobs: Vec<crate::inventory::BlobId>,
+    /// The moment that everything was decided at.
+    pub now: Timestamp,
+}
+
+/// Looks at a store and marks what is live. Writes nothing.
+///
+/// # Errors
+/// When the store or the state cannot be read whole.
+pub async fn survey(
+    store: &ReadStore,
+    layout: &dyn RegistryLayout,
+    job: &Job<'_>,
+    depth: Depth,
+    clock: &dyn Clock,
+) -> Result<Survey, PipelineError> {
+    let now = clock.now();
+    let memory = state::read(store).await?;
+    let options = scan::Options { depth, concurrency: job.concurrency, now };
+    tokio::task::block_in_place(|| {
+        let mut inventory = scan::scan(store.tree(), layout, options)?;
+        let rules = Rules { policy: job.policy, grace: job.limits.grace.as_signed(), pins: &memory.pins, now };
+        let marks = graph::mark(&inventory, &rules);
+        // Only candidates are worth a closer look.
+        let candidates = build::candidates(&inventory, &marks);
+        let empty_blobs = inspect::blobs(store.tree(), layout, &mut inventory, &candidates.blobs)?;
+        inspect::layer_links(store.tree(), layout, &mut inventory, &candidates.layers)?;
+        inspect::histories(store.tree(), layout, &mut inventory, &candidates.histories)?;
+        Ok(Survey { inventory, marks, memory, empty_blobs, now })
+    })
+}
+
+impl Survey {
+    fn rules<'r>(&'r self, job: &Job<'r>) -> Rules<'r> {
+        Rules { policy: job.policy, grace: job.limits.grace.as_signed(), pins: &self.memory.pins, now: self.now }
+    }
+
+    /// Blobs and links that are unneeded and too young to go.
+    pub fn in_grace(&self, job: &Job<'_>) -> crate::inventory::BlobSet {
+        build::in_grace(&self.inventory, &self.marks, &self.rules(job))
+    }
+
+    /// What goes, and why.
+    pub fn plan(&self, store: &ReadStore, layout: &dyn RegistryLayout, job: &Job<'_>) -> Plan {
+        let rules = self.rules(job);
+        let sources = Sources {
+            inventory: &self.inventory,
+            marks: &self.marks,
+            rules: &rules,
+            limits: &job.limits,
+            mode: job.mode,
+            store: store.identity(),
+            condemned: &self.memory.condemned,
+            trash: &self.memory.trash,
+            empty_blobs: &self.empty_blobs,
+        };
+        build::build(&sources, layout)
+    }
+
+    /// Hands a plan to the independent judge.
+    ///
+    /// # Errors
+    /// Every reason not to carry it out, at once.
+    pub fn check(&self, plan: Plan, store: &ReadStore, job: &Job<'_>) -> Result<CheckedPlan, Vec<Refusal>> {
+        let world = crate::plan::World {
+            inventory: &self.inventory,
+            store: store.identity(),
+            policy: job.policy,
+            limits: &job.limits,
+            pins: &self.memory.pins,
+            mode: job.mode,
+            last: self.memory.last.as_ref(),
+            now: self.now,
+        };
+        check_plan(plan, &world)
+    }
+}
+
+/// The name of a run that begins now: the moment, and the process, so that two never share one.
+pub fn run_name(now: Timestamp) -> String {
+    format!("{}-{:05}", now.strftime("%Y%m%dT%H%M%S%3fZ"), std::process::id())
+}
+
+/// A run that holds the lease of its store.
+#[derive(Debug)]
+pub struct Session {
+    /// The run's name.
+    pub run: String,
+    /// The lease.
+    pub lease: Lease,
+    /// Interrupted runs that were looked after.
+    pub recovered: Vec<Recovered>,
+}
+
+/// Takes the lease and looks after interrupted runs, before anything is listed.
+///
+/// # Errors
+/// When another holds the lease, or an interrupted run cannot be closed.
+pub async fn begin(
+    store: &WriteStore,
+    layout: &dyn RegistryLayout,
+    limits: &Limits,
+    clock: &dyn Clock,
+) -> Result<Session, PipelineError> {
+    let run = run_name(clock.now());
+    let lease = Lease::take(store, clock, &run, limits.clock_skew).await?;
+    let recovered = recover::recover(store, layout, lease.number(), clock.now()).await?;
+    Ok(Session { run, lease, recovered })
+}
+
+/// Carries out a checked plan under the session's lease, and remembers what was condemned.
+///
+/// # Errors
+/// When the journal cannot be written or the lease is lost.
+pub async fn sweep(
+    session: &Session,
+    checked: CheckedPlan,
+    survey: &Survey,
+    store: &WriteStore,
+    layout: &dyn RegistryLayout,
+    job: &Job<'_>,
+    clock: &dyn Clock,
+    stop: impl Fn() -> bool,
+) -> Result<Executed, PipelineError> {
+    let condemned = checked.plan().condemned.clone();
+    let run = Run {
+        schema: journal::SCHEMA.into(),
+        run: session.run.clone(),
+        kind: RunKind::Sweep(job.mode),
+        started: survey.now,
+        fencing: session.lease.number(),
+        grace: job.limits.grace,
+        trash_keep: job.limits.trash_keep,
+        regsweep: env!("CARGO_PKG_VERSION").into(),
+    };
+    let executed = sweep::execute(&session.lease, checked, store, layout, &run, || clock.now(), stop).await?;
+    state::write_condemned(store, job.mode, &survey.memory.condemned, &condemned).await?;
+    Ok(executed)
+}

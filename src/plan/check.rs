@@ -1,0 +1,619 @@
+//! The independent judge.
+//!
+//! It shares no code with the mark or the planner. The planner walks from roots to what they need; this one looks at what
+//! would be left after the plan and asks of each remaining thing, one by one, whether all that it refers to remains too.
+//! When that holds for every single one it holds for all that can be reached.
+
+use jiff::{SignedDuration, Timestamp};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::limits::Limits;
+use super::{Action, Counts, Mode, Plan, Reason, Step};
+use crate::graph::Pins;
+use crate::inventory::{BlobId, Body, Inventory, Link, Repository, Target};
+use crate::oci::{Digest, RepositoryName, TagName};
+use crate::policy::Policy;
+use crate::store::Identity;
+
+/// A plan that the checker has passed. Nothing else can be carried out.
+#[derive(Debug)]
+pub struct CheckedPlan(Plan);
+
+impl CheckedPlan {
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.0
+    }
+
+    /// Gives the plan up for execution: it can be carried out once.
+    pub fn into_plan(self) -> Plan {
+        self.0
+    }
+}
+
+/// Why a plan is not carried out. Each says what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The plan is for something else.
+    #[error("the plan was made for {plan}, and this is {store}: make a plan for this store")]
+    OtherStore {
+        /// Where it was made.
+        plan: String,
+        /// Where it was to be carried out.
+        store: String,
+    },
+    /// The plan is too old.
+    #[error("the plan is {age} old, and one of more than {limit} is not carried out: make it again")]
+    Stale {
+        /// Its age.
+        age: String,
+        /// The limit.
+        limit: String,
+    },
+    /// The plan is from another policy.
+    #[error("the plan was made by another version of the policy: make it again, or leave out the policy")]
+    OtherPolicy,
+    /// More goes than the limit allows.
+    #[error(
+        "{gone} of {all} {what} would go, and the limit is {limit}: look at the plan, and if it is what you want, run \
+         again with --accept {accept}"
+    )]
+    TooMuch {
+        /// Of what.
+        what: &'static str,
+        /// How much would go, in words.
+        gone: String,
+        /// How much there is, in words.
+        all: String,
+        /// The limit.
+        limit: String,
+        /// What lifts it.
+        accept: String,
+    },
+    /// A repository would lose its last tag.
+    #[error(
+        "{repository} would lose all of its {tags} tags{others}: if it is what you want, run again with --accept \
+         repository_may_empty, or write limits.repository_may_empty in the policy"
+    )]
+    Empties {
+        /// The first such repository.
+        repository: RepositoryName,
+        /// Its tags.
+        tags: u64,
+        /// How many more there are, in words.
+        others: String,
+    },
+    /// Nothing would be live.
+    #[error(
+        "no manifest would be left of {before}: that is seldom meant. If it is, run again with --accept \
+         repository_may_empty"
+    )]
+    NothingLeft {
+        /// Manifests before.
+        before: u64,
+    },
+    /// Much less is there than the last run left.
+    #[error(
+        "{now} {what} are there, and the last run left {before}: a listing that stops short looks like that. If they \
+         were deleted, run again with --accept shrink=100%"
+    )]
+    Shrunk {
+        /// Of what.
+        what: &'static str,
+        /// How many are there.
+        now: u64,
+        /// How many the last run left.
+        before: u64,
+    },
+    /// The store belongs to a pull-through cache.
+    #[error(
+        "this is the store of a pull-through cache, which expires content by itself: leave it alone, or run again with \
+         --accept pull_through_cache"
+    )]
+    PullThroughCache,
+    /// The mode does not fit.
+    #[error("{0}")]
+    Mode(String),
+    /// A step would lose something. This is a defect of regsweep, or the store changed since the plan was made.
+    #[error("step {step} would lose something: {why}. Nothing was done; make the plan again")]
+    Unsafe {
+        /// The step's number.
+        step: usize,
+        /// What it would lose.
+        why: String,
+    },
+}
+
+/// What a plan is checked against.
+#[derive(Debug, Clone, Copy)]
+pub struct World<'w> {
+    /// What is there now.
+    pub inventory: &'w Inventory,
+    /// Which store it is.
+    pub store: &'w Identity,
+    /// The policy, when there is one.
+    pub policy: Option<&'w Policy>,
+    /// Ages, margins, caps and ratios.
+    pub limits: &'w Limits,
+    /// What restores pinned.
+    pub pins: &'w [Pins],
+    /// Whether the user says that the registry is stopped or read-only.
+    pub mode: Mode,
+    /// What the last run left, where there was one.
+    pub last: Option<&'w Counts>,
+    /// The present moment.
+    pub now: Timestamp,
+}
+
+/// Steps that would lose something are named up to this number.
+const NAMED: usize = 20;
+
+/// Judges `plan`. All refusals are given at once.
+///
+/// # Errors
+/// Every reason not to carry it out.
+pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Vec<Refusal>> {
+    let mut refusals = identity(&plan, world);
+    refusals.extend(plausible(&plan, world));
+    refusals.extend(within_limits(&plan, world));
+    let after = After::of(&plan, world.inventory);
+    let mut unsafe_steps = order(&plan);
+    unsafe_steps.extend(after.unknown.iter().cloned());
+    unsafe_steps.extend(remains(&after, world));
+    unsafe_steps.extend(old_enough(&plan, &after, world));
+    unsafe_steps.extend(allowed_by_policy(&plan, world));
+    unsafe_steps.sort_by_key(|(step, _)| *step);
+    unsafe_steps.dedup();
+    refusals.extend(
+        unsafe_steps.into_iter().take(NAMED).map(|(step, why)| Refusal::Unsafe { step, why }),
+    );
+    if refusals.is_empty() { Ok(CheckedPlan(plan)) } else { Err(refusals) }
+}
+
+type Violation = (usize, String);
+
+fn identity(plan: &Plan, world: &World<'_>) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let header = &plan.header;
+    // Validation: a plan names its world, and is worth nothing in another.
+    if header.store != *world.store {
+        refusals.push(Refusal::OtherStore {
+            plan: format!("{} ({})", header.store.url, header.store.fingerprint),
+            store: format!("{} ({})", world.store.url, world.store.fingerprint),
+        });
+    }
+    // Validation: what was true a day ago is no evidence.
+    let age = world.now.duration_since(header.listed_at);
+    if age > world.limits.plan_age || age < -world.limits.clock_skew {
+        let period = crate::config::values::Period::from_signed;
+        refusals
+            .push(Refusal::Stale { age: period(age).rough(), limit: period(world.limits.plan_age).rough() });
+    }
+    if world.policy.map(Policy::hash) != header.policy_hash {
+        refusals.push(Refusal::OtherPolicy);
+    }
+    // Validation: what is safe with the registry stopped is not safe beside it.
+    if header.mode == Mode::Offline && world.mode == Mode::Online {
+        refusals.push(Refusal::Mode(
+            "the plan is for a registry that is stopped or read-only: stop it and say --offline, or make a plan without"
+                .into(),
+        ));
+    }
+    if world.mode == Mode::Online {
+        for (what, period) in [("grace", world.limits.grace), ("trash.keep", world.limits.trash_keep)] {
+            if period.is_zero() {
+                refusals.push(Refusal::Mode(format!(
+                    "{what}: 0 is only for a registry that is stopped or read-only: write a longer one, or stop the \
+                     registry and say --offline"
+                )));
+            }
+        }
+        if plan.steps.iter().any(|step| matches!(step.action, Action::Sweep { .. })) {
+            refusals.push(Refusal::Mode(
+                "sweeping data beside a registry that serves is not in this version: stop the registry, or set it \
+                 read-only, and say --offline"
+                    .into(),
+            ));
+        }
+    }
+    if world.inventory.pull_through_cache && !world.limits.pull_through_cache && !plan.steps.is_empty() {
+        refusals.push(Refusal::PullThroughCache);
+    }
+    refusals
+}
+
+/// Validation: a listing that stops short looks like a mass death.
+fn plausible(plan: &Plan, world: &World<'_>) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let now = [
+        ("repositories", world.inventory.repositories.len() as u64),
+        ("tags", world.inventory.tags() as u64),
+        ("manifests", world.inventory.revisions() as u64),
+    ];
+    if let Some(last) = world.last {
+        for ((what, now), before) in now.into_iter().zip([last.repositories, last.tags, last.manifests]) {
+            let fell = before.saturating_sub(now);
+            // A few are gone in any small registry: only many are a sign.
+            if (fell > 10 || now == 0) && world.limits.shrink.is_exceeded_by(fell, before) {
+                refusals.push(Refusal::Shrunk { what, now, before });
+            }
+        }
+    }
+    let manifests = now[2].1;
+    let gone = plan.steps.iter().filter(|step| matches!(step.action, Action::DeleteManifest { .. })).count() as u64;
+    if manifests > 0 && gone >= manifests && !world.limits.repository_may_empty {
+        refusals.push(Refusal::NothingLeft { before: manifests });
+    }
+    refusals
+}
+
+fn within_limits(plan: &Plan, world: &World<'_>) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let limits = world.limits;
+    let percent = |part: u64, whole: u64| (u128::from(part) * 100).div_ceil(u128::from(whole.max(1)));
+    let (all, gone) = (world.inventory.tags() as u64, plan.tags_gone());
+    if limits.tags.is_exceeded_by(gone, all) {
+        refusals.push(Refusal::TooMuch {
+            what: "tags",
+            gone: gone.to_string(),
+            all: all.to_string(),
+            limit: limits.tags.to_string(),
+            accept: format!("tags={}%", percent(gone, all)),
+        });
+    }
+    let blobs = &world.inventory.blobs;
+    let all: u64 = blobs.present().filter_map(|id| blobs.size(id)).sum();
+    let gone: u64 = plan
+        .steps
+        .iter()
+        .map(|step| match step.action {
+            Action::Sweep { size, .. } => size,
+            _ => 0,
+        })
+        .sum();
+    if limits.bytes.is_exceeded_by(gone, all) {
+        let size = |bytes| crate::config::values::ByteSize::from_bytes(bytes).to_string();
+        refusals.push(Refusal::TooMuch {
+            what: "bytes",
+            gone: size(gone),
+            all: size(all),
+            limit: limits.bytes.to_string(),
+            accept: format!("bytes={}%", percent(gone, all)),
+        });
+    }
+    if !limits.repository_may_empty {
+        let mut gone: FxHashMap<&RepositoryName, u64> = FxHashMap::default();
+        for step in &plan.steps {
+            if let Action::Untag { repository, .. } = &step.action {
+                *gone.entry(repository).or_default() += 1;
+            }
+        }
+        let emptied: Vec<&Repository> = world
+            .inventory
+            .repositories
+            .iter()
+            .filter(|repository| gone.get(&repository.name).is_some_and(|n| *n >= repository.tags.len() as u64))
+            .collect();
+        if let Some(first) = emptied.first() {
+            let others = match emptied.len() {
+                1 => String::new(),
+                n => format!(", and so would {} more", n - 1),
+            };
+            let tags = first.tags.len() as u64;
+            refusals.push(Refusal::Empties { repository: first.name.clone(), tags, others });
+        }
+    }
+    refusals
+}
+
+/// Validation: references go before what they refer to, and blobs before the trash is emptied.
+fn order(plan: &Plan) -> Vec<Violation> {
+    plan.steps
+        .windows(2)
+        .enumerate()
+        .filter(|(_, pair)| pair[0].action.stage() > pair[1].action.stage())
+        .map(|(index, _)| (index + 1, "it comes after something that it must come before".to_owned()))
+        .collect()
+}
+
+/// What the plan removes, by place; the value is the step.
+struct After<'a> {
+    tags: FxHashMap<(&'a RepositoryName, &'a TagName), usize>,
+    manifests: FxHashMap<(usize, BlobId), usize>,
+    links: FxHashMap<(usize, BlobId), usize>,
+    data: FxHashMap<BlobId, usize>,
+    repositories: FxHashMap<usize, usize>,
+    purged: FxHashMap<BlobId, usize>,
+    unknown: Vec<Violation>,
+}
+
+impl<'a> After<'a> {
+    fn of(plan: &'a Plan, inventory: &'a Inventory) -> Self {
+        let mut after = Self {
+            tags: FxHashMap::default(),
+            manifests: FxHashMap::default(),
+            links: FxHashMap::default(),
+            data: FxHashMap::default(),
+            repositories: FxHashMap::default(),
+            purged: FxHashMap::default(),
+            unknown: Vec::new(),
+        };
+        let by_name: FxHashMap<&RepositoryName, usize> =
+            inventory.repositories.iter().enumerate().map(|(index, one)| (&one.name, index)).collect();
+        let row = |digest: &Digest| inventory.blobs.find(digest);
+        for (step, Step { action, .. }) in plan.steps.iter().enumerate() {
+            let place = |repository: &RepositoryName, digest: &Digest| {
+                by_name.get(repository).copied().zip(row(digest))
+            };
+            let known = match action {
+                Action::Untag { repository, tag, .. } => {
+                    after.tags.insert((repository, tag), step);
+                    by_name.contains_key(repository)
+                }
+                Action::DeleteManifest { repository, digest, .. } => place(repository, digest)
+                    .map(|place| after.manifests.insert(place, step))
+                    .is_some(),
+                Action::Unlink { repository, digest } => {
+                    place(repository, digest).map(|place| after.links.insert(place, step)).is_some()
+                }
+                Action::Sweep { digest, .. } => row(digest).map(|id| after.data.insert(id, step)).is_some(),
+                Action::RemoveRepository { repository } => {
+                    by_name.get(repository).map(|index| after.repositories.insert(*index, step)).is_some()
+                }
+                Action::Purge { digest, .. } => {
+                    if let Some(id) = digest.as_ref().and_then(row) {
+                        after.purged.insert(id, step);
+                    }
+                    true
+                }
+                Action::RemoveDirectory { .. } | Action::Abandon { .. } | Action::Heal { .. } => true,
+            };
+            // Validation: what is not there any more was changed by somebody else.
+            if !known {
+                after.unknown.push((step, "what it removes is not in the store as it is now".into()));
+            }
+        }
+        after
+    }
+}
+
+/// Validation: everything that remains keeps everything that it refers to.
+fn remains(after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let aliases = alias_targets(world.inventory);
+    for index in 0..world.inventory.repositories.len() {
+        let mut left = Left { after, world, aliases: &aliases, index, found: &mut found };
+        left.repository();
+    }
+    if world.inventory.gaps.iter().any(|gap| gap.repository.is_none()) {
+        found.extend(after.data.values().map(|step| (*step, "something of the store could not be read".into())));
+    }
+    found
+}
+
+fn alias_targets(inventory: &Inventory) -> FxHashMap<BlobId, FxHashSet<BlobId>> {
+    let mut targets: FxHashMap<BlobId, FxHashSet<BlobId>> = FxHashMap::default();
+    for repository in &inventory.repositories {
+        for alias in &repository.aliases {
+            targets.entry(alias.alias).or_default().extend(alias.target);
+        }
+    }
+    targets
+}
+
+struct Left<'l> {
+    after: &'l After<'l>,
+    world: &'l World<'l>,
+    aliases: &'l FxHashMap<BlobId, FxHashSet<BlobId>>,
+    index: usize,
+    found: &'l mut Vec<Violation>,
+}
+
+impl Left<'_> {
+    fn repository(&mut self) {
+        let inventory = self.world.inventory;
+        let repository = &inventory.repositories[self.index];
+        let (after, index) = (self.after, self.index);
+        let manifest_left = |id: BlobId| !after.manifests.contains_key(&(index, id));
+        let linked: FxHashSet<BlobId> = repository
+            .revisions
+            .iter()
+            .filter(|revision| revision.link != Link::Missing)
+            .map(|revision| revision.digest)
+            .collect();
+        let remaining: Vec<BlobId> = linked.iter().copied().filter(|id| manifest_left(*id)).collect();
+        for tag in &repository.tags {
+            if let Target::Manifest(id) = tag.target
+                && !self.after.tags.contains_key(&(&repository.name, &tag.name))
+            {
+                let what = format!("the tag {}:{} points to it", repository.name, tag.name);
+                self.must_stay(id, &what);
+            }
+        }
+        for id in &remaining {
+            self.manifest(*id, &linked);
+        }
+        // A referrer lives as long as its subject.
+        for id in linked.iter().filter(|id| !manifest_left(**id)) {
+            if let Some(subject) = inventory.facts(*id).and_then(|facts| facts.subject)
+                && linked.contains(&subject)
+                && manifest_left(subject)
+                && let Some(step) = self.after.manifests.get(&(self.index, *id))
+            {
+                self.found.push((*step, format!("it is a referrer of {}", inventory.blobs.digest(subject))));
+            }
+        }
+        if let Some(step) = self.after.repositories.get(&self.index) {
+            let tags_left =
+                repository.tags.iter().any(|tag| !self.after.tags.contains_key(&(&repository.name, &tag.name)));
+            if tags_left || !remaining.is_empty() || repository.pinned {
+                self.found.push((*step, format!("{} is not empty", repository.name)));
+            }
+        }
+        self.pinned(repository, &remaining);
+    }
+
+    /// Something in the repository could not be read, so all of it stays, and every blob that it links.
+    fn pinned(&mut self, repository: &Repository, remaining: &[BlobId]) {
+        let inventory = self.world.inventory;
+        let unreadable = |id: &BlobId| matches!(inventory.manifests.get(id), Some(Body::Unreadable(_)));
+        let torn = |tag: &crate::inventory::Tag| matches!(tag.target, Target::Corrupt(_));
+        let blind = repository.pinned || remaining.iter().any(unreadable) || repository.tags.iter().any(torn);
+        if blind {
+            let why = format!("something in {} could not be read", repository.name);
+            let links = repository.layers.iter().map(|layer| layer.digest);
+            let aliased = repository.aliases.iter().flat_map(|alias| std::iter::once(alias.alias).chain(alias.target));
+            let revisions = repository.revisions.iter().map(|revision| revision.digest);
+            let every: Vec<BlobId> = links.chain(aliased).chain(revisions).collect();
+            every.into_iter().for_each(|id| self.must_stay(id, &why));
+            for tag in &repository.tags {
+                if let Some(step) = self.after.tags.get(&(&repository.name, &tag.name)) {
+                    self.found.push((*step, why.clone()));
+                }
+            }
+        }
+        for pins in self.world.pins.iter().filter(|pins| pins.until > self.world.now) {
+            let why = "a restore brought it back a short while ago";
+            for (_, tag) in pins.tags.iter().filter(|(name, _)| *name == repository.name) {
+                if let Some(step) = self.after.tags.get(&(&repository.name, tag)) {
+                    self.found.push((*step, why.to_owned()));
+                }
+            }
+            for (_, digest) in pins.revisions.iter().filter(|(name, _)| *name == repository.name) {
+                if let Some(id) = inventory.blobs.find(digest) {
+                    self.must_stay(id, why);
+                }
+            }
+        }
+    }
+
+    /// Neither data, nor manifest, nor link of `id` in this repository may go.
+    fn must_stay(&mut self, id: BlobId, why: &str) {
+        let place = (self.index, id);
+        let after = self.after;
+        for step in [after.data.get(&id), after.manifests.get(&place), after.links.get(&place)].into_iter().flatten() {
+            self.found.push((*step, format!("{}: {why}", self.world.inventory.blobs.digest(id))));
+        }
+        if let Some(step) = after.purged.get(&id)
+            && !self.world.inventory.blobs.is_present(id)
+        {
+            self.found.push((*step, format!("{} is missing and needed: {why}", self.world.inventory.blobs.digest(id))));
+        }
+    }
+
+    /// A manifest that remains, and those below it that no repository lists.
+    fn manifest(&mut self, root: BlobId, linked: &FxHashSet<BlobId>) {
+        let inventory = self.world.inventory;
+        let mut pending = vec![root];
+        let mut seen = FxHashSet::default();
+        while let Some(id) = pending.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            let why = format!("the manifest {} stays and needs it", inventory.blobs.digest(root));
+            self.must_stay(id, &why);
+            for (manifest, signature) in &inventory.repositories[self.index].signatures {
+                if *manifest == id {
+                    self.must_stay(*signature, &why);
+                }
+            }
+            let Some(facts) = inventory.facts(id) else { continue };
+            for edge in &facts.references {
+                let mut targets: Vec<BlobId> = vec![edge.digest];
+                targets.extend(self.aliases.get(&edge.digest).into_iter().flatten());
+                for target in targets {
+                    self.must_stay(target, &why);
+                    // One that this repository lists is judged by itself.
+                    if !linked.contains(&target) && inventory.manifests.contains_key(&target) {
+                        pending.push(target);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Validation: nothing younger than the grace goes, whatever the plan says of its age.
+fn old_enough(plan: &Plan, after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
+    let grace = world.limits.grace.as_signed();
+    let inventory = world.inventory;
+    let young = |changed: Option<Timestamp>| changed.is_none_or(|at| world.now.duration_since(at) < grace);
+    let why = || "it changed within the grace".to_owned();
+    let mut found = Vec::new();
+    for (index, repository) in inventory.repositories.iter().enumerate() {
+        for tag in &repository.tags {
+            if let Some(step) = after.tags.get(&(&repository.name, &tag.name))
+                && tag.target != Target::Missing
+                && young(tag.changed)
+            {
+                found.push((*step, why()));
+            }
+        }
+        for revision in &repository.revisions {
+            if let Some(step) = after.manifests.get(&(index, revision.digest))
+                && young(revision.changed)
+            {
+                found.push((*step, why()));
+            }
+        }
+        for layer in repository.layers.iter().filter(|layer| layer.link != Link::Missing && young(layer.changed)) {
+            found.extend(after.links.get(&(index, layer.digest)).map(|step| (*step, why())));
+            found.extend(after.data.get(&layer.digest).map(|step| (*step, "it was linked within the grace".into())));
+        }
+    }
+    for (id, step) in &after.data {
+        if young(inventory.blobs.changed(*id)) {
+            found.push((*step, why()));
+        }
+    }
+    for (step, one) in plan.steps.iter().enumerate() {
+        if let Action::Abandon { files } = &one.action {
+            let idle = world.limits.uploads_abandoned_after.as_signed().max(SignedDuration::ZERO);
+            let upload = files.len() > 1 || files.iter().any(|file| file.key.contains("/_uploads/"));
+            let active = |file: &crate::inventory::LooseFile| {
+                young(Some(file.changed)) || (upload && world.now.duration_since(file.modified) < idle)
+            };
+            if files.iter().any(active) {
+                found.push((step, why()));
+            }
+        }
+    }
+    found
+}
+
+/// Validation: a tag goes by a decision of the policy, and never a protected one.
+fn allowed_by_policy(plan: &Plan, world: &World<'_>) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (step, one) in plan.steps.iter().enumerate() {
+        let (Action::Untag { repository, .. } | Action::DeleteManifest { repository, .. }) = &one.action else {
+            continue;
+        };
+        let Some(policy) = world.policy else {
+            found.push((step, "there is no policy that says so".into()));
+            continue;
+        };
+        if let Reason::Policy(decision) = &one.evidence.reason
+            && !decision.is_expired()
+        {
+            found.push((step, "the decision in it is to keep".into()));
+        }
+        let name = repository.as_str();
+        let Some(rules) = policy.for_repository(name) else {
+            found.push((step, format!("no policy matches {repository}")));
+            continue;
+        };
+        if policy.protection().repositories.matches(name) {
+            found.push((step, format!("the repository {repository} is protected")));
+        }
+        if let Action::Untag { tag, .. } = &one.action {
+            let lists = [&policy.protection().tags, &rules.protect, &rules.preset_protect];
+            if lists.iter().any(|list| list.matches(tag.as_str())) {
+                found.push((step, format!("the tag {repository}:{tag} is protected")));
+            }
+            if !matches!(one.evidence.reason, Reason::Policy(_)) {
+                found.push((step, "no decision of the policy is given for it".into()));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,390 @@
+//! Undo: brings back what a run took, whole or one image of it.
+
+use jiff::{SignedDuration, Timestamp};
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde::{Deserialize, Serialize};
+
+use super::journal::{self, Entry as JournalEntry, Intent, Moved, Outcome, Recorded, Run, RunKind, SavedLink};
+use super::lease::Lease;
+use super::trash::{self, BroughtBack};
+use super::{SweepError, state, step};
+use crate::config::values::Period;
+use crate::graph::Pins;
+use crate::layout::{Entry, RegistryLayout};
+use crate::oci::manifest::{self, MAX_MANIFEST_BYTES};
+use crate::oci::{Digest, ImageReference, RepositoryName, TagName};
+use crate::policy::referrers::referrer_subject;
+use crate::store::{STATE_DIRECTORY, StoreError, WriteStore};
+
+/// What is restored is kept for at least so long, whatever a policy says.
+const PINNED: SignedDuration = SignedDuration::from_hours(24);
+
+/// What to bring back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Everything that a run took.
+    Run(String),
+    /// One tag or manifest, with all that it needs and what is about it.
+    Image(ImageReference),
+    /// One blob.
+    Blob(Digest),
+}
+
+/// Everything that a restore does, in order: data, then links to it, then manifests, then tags.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestorePlan {
+    /// Data that comes back from the trash.
+    pub data: Vec<Moved>,
+    /// Links that are written again.
+    pub links: Vec<SavedLink>,
+    /// What is kept for a while afterwards.
+    pub pins: Pins,
+}
+
+/// What became of a restore.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// Blobs and other data that are back.
+    pub data: usize,
+    /// Links that are back.
+    pub links: usize,
+    /// Keys that were there already, unchanged or uploaded again.
+    pub there: usize,
+    /// Keys that hold something else by now, which was left.
+    pub changed: Vec<String>,
+    /// Data that is not in the trash any more.
+    pub lost: Vec<String>,
+    /// What could not be done.
+    pub failed: Vec<(String, StoreError)>,
+}
+
+impl Restored {
+    /// Objects brought back.
+    pub fn done(&self) -> usize {
+        self.data + self.links
+    }
+}
+
+/// What every run took and may be brought back, newest first.
+#[derive(Debug, Default)]
+struct Undo {
+    links: FxHashMap<String, SavedLink>,
+    data: FxHashMap<String, Moved>,
+}
+
+/// Brings back `wanted`.
+///
+/// # Errors
+/// When nothing of that name was taken, or the state cannot be read or written.
+pub async fn restore(
+    lease: &Lease,
+    store: &WriteStore,
+    layout: &dyn RegistryLayout,
+    wanted: &Wanted,
+    run: &str,
+    now: Timestamp,
+) -> Result<(RestorePlan, Restored), SweepError> {
+    let runs = journal::runs(store.read()).await?;
+    let chosen: Vec<&Recorded> = runs
+        .iter()
+        .filter(|recorded| matches!(recorded.run.kind, RunKind::Sweep(_)))
+        .filter(|recorded| !matches!(wanted, Wanted::Run(name) if *name != recorded.run.run))
+        .collect();
+    let mut undo = Undo::default();
+    for recorded in chosen.iter().rev() {
+        undo.add(&journal::entries(store.read(), recorded).await?);
+    }
+    let grace = chosen.iter().map(|recorded| recorded.run.grace).max().unwrap_or(Period::ZERO);
+    let until = now.saturating_add(grace.as_signed().max(PINNED)).unwrap_or(Timestamp::MAX);
+    let plan = undo.select(store, layout, wanted, until)?;
+    if plan.data.is_empty() && plan.links.is_empty() {
+        return Err(nothing(wanted));
+    }
+    lease.check().await?;
+    let header = Run {
+        schema: journal::SCHEMA.into(),
+        run: run.to_owned(),
+        kind: RunKind::Restore { of: describe_wanted(wanted) },
+        started: now,
+        fencing: lease.number(),
+        grace,
+        trash_keep: Period::ZERO,
+        regsweep: env!("CARGO_PKG_VERSION").into(),
+    };
+    // The pins are durable before anything is back, so that no policy takes it again in between.
+    let journal = journal::Journal::begin(store, &header, &plan).await?;
+    state::write_pins(store, run, &plan.pins, now).await?;
+    let restored = tokio::task::block_in_place(|| plan.carry_out(store));
+    journal
+        .end(&serde_json::json!({
+            "data": restored.data, "links": restored.links, "lost": restored.lost.len(),
+            "failed": restored.failed.len(), "ended": now,
+        }))
+        .await?;
+    Ok((plan, restored))
+}
+
+fn describe_wanted(wanted: &Wanted) -> String {
+    match wanted {
+        Wanted::Run(run) => run.clone(),
+        Wanted::Image(image) => image.to_string(),
+        Wanted::Blob(digest) => digest.to_string(),
+    }
+}
+
+fn nothing(wanted: &Wanted) -> SweepError {
+    let what = match wanted {
+        Wanted::Run(run) => format!("there is no run {run} that took anything"),
+        Wanted::Image(image) => format!("no run took {image}"),
+        Wanted::Blob(digest) => format!("no run took {digest}"),
+    };
+    SweepError::NothingToRestore(format!("{what}; `regsweep restore STORE` lists what can be undone"))
+}
+
+impl Undo {
+    /// Adds a run; what a newer one took is already there and stays.
+    fn add(&mut self, entries: &[JournalEntry]) {
+        let refused: FxHashSet<usize> = entries
+            .iter()
+            .filter_map(|entry| match entry {
+                JournalEntry::Outcome { step, outcome: Outcome::Skipped(_) } => Some(*step),
+                _ => None,
+            })
+            .collect();
+        for entry in entries {
+            let JournalEntry::Intent(Intent { step, links, data, .. }) = entry else { continue };
+            if refused.contains(step) {
+                continue;
+            }
+            for link in links {
+                self.links.entry(link.key.clone()).or_insert_with(|| link.clone());
+            }
+            for moved in data {
+                self.data.entry(moved.key.clone()).or_insert_with(|| moved.clone());
+            }
+        }
+    }
+
+    fn select(
+        self,
+        store: &WriteStore,
+        layout: &dyn RegistryLayout,
+        wanted: &Wanted,
+        until: Timestamp,
+    ) -> Result<RestorePlan, SweepError> {
+        let (mut links, mut data): (Vec<SavedLink>, Vec<Moved>) = match wanted {
+            Wanted::Run(_) => (self.links.into_values().collect(), self.data.into_values().collect()),
+            Wanted::Blob(digest) => {
+                let key = layout.key(&Entry::BlobData { digest: *digest }).unwrap_or_default();
+                (Vec::new(), self.data.get(&key).cloned().into_iter().collect())
+            }
+            Wanted::Image(image) => Selection::of(&self, store, layout, image)?.chosen(&self, layout),
+        };
+        let mut pins = Pins { until, tags: Vec::new(), revisions: Vec::new() };
+        for link in &links {
+            match layout.classify(&link.key) {
+                Entry::TagCurrent { repository, tag } => {
+                    pins.tags.extend(RepositoryName::found(repository).ok().zip(TagName::found(tag).ok()));
+                }
+                Entry::RevisionLink { repository, digest } => {
+                    pins.revisions.extend(RepositoryName::found(repository).ok().map(|name| (name, digest)));
+                }
+                _ => {}
+            }
+        }
+        pins.tags.sort();
+        pins.revisions.sort();
+        // What is referred to comes back before what refers to it.
+        links.sort_by_cached_key(|link| (rank(&layout.classify(&link.key)), link.key.clone()));
+        data.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(RestorePlan { data, links, pins })
+    }
+}
+
+fn rank(entry: &Entry<'_>) -> u8 {
+    match entry {
+        Entry::LayerLink { .. } => 0,
+        Entry::RevisionSignature { .. } => 1,
+        Entry::RevisionLink { .. } => 2,
+        Entry::TagHistory { .. } => 3,
+        _ => 4,
+    }
+}
+
+/// One image: its manifest, what it refers to, and what is about it, all within one repository.
+struct Selection<'s> {
+    undo: &'s Undo,
+    store: &'s WriteStore,
+    layout: &'s dyn RegistryLayout,
+    repository: &'s str,
+    tags: FxHashSet<String>,
+    manifests: FxHashSet<Digest>,
+    blobs: FxHashSet<Digest>,
+    /// Manifests of this repository that a run took, by what they are about.
+    referrers: FxHashMap<Digest, Vec<Digest>>,
+}
+
+impl<'s> Selection<'s> {
+    fn of(
+        undo: &'s Undo,
+        store: &'s WriteStore,
+        layout: &'s dyn RegistryLayout,
+        image: &'s ImageReference,
+    ) -> Result<Self, SweepError> {
+        let mut selection = Self {
+            undo,
+            store,
+            layout,
+            repository: image.repository.as_str(),
+            tags: FxHashSet::default(),
+            manifests: FxHashSet::default(),
+            blobs: FxHashSet::default(),
+            referrers: FxHashMap::default(),
+        };
+        for key in undo.links.keys() {
+            if let Entry::RevisionLink { repository, digest } = layout.classify(key)
+                && repository == selection.repository
+                && let Some(subject) = selection.read(&digest)?.and_then(|read| read.subject().map(|s| s.digest))
+            {
+                selection.referrers.entry(subject).or_default().push(digest);
+            }
+        }
+        let mut roots: Vec<Digest> = image.digest.into_iter().collect();
+        if let Some(tag) = &image.tag {
+            let key = layout.key(&Entry::TagCurrent { repository: selection.repository, tag: tag.as_str() });
+            if let Some(link) = key.and_then(|key| undo.links.get(&key)) {
+                roots.extend(std::str::from_utf8(link.body.bytes()).ok().and_then(|text| text.parse::<Digest>().ok()));
+                selection.tags.insert(tag.as_str().to_owned());
+            }
+        }
+        selection.add(roots)?;
+        Ok(selection)
+    }
+
+    fn add(&mut self, mut pending: Vec<Digest>) -> Result<(), SweepError> {
+        while let Some(digest) = pending.pop() {
+            if !self.manifests.insert(digest) {
+                continue;
+            }
+            if let Some(read) = self.read(&digest)? {
+                for reference in read.references() {
+                    self.blobs.insert(reference.digest);
+                    if self.is_manifest(&reference.digest) {
+                        pending.push(reference.digest);
+                    }
+                }
+            }
+            pending.extend(self.referrers.get(&digest).into_iter().flatten());
+            for (key, link) in &self.undo.links {
+                if let Entry::TagCurrent { repository, tag } = self.layout.classify(key)
+                    && repository == self.repository
+                    && referrer_subject(tag).is_some_and(|(_, hex)| hex == digest.hex())
+                {
+                    self.tags.insert(tag.to_owned());
+                    pending
+                        .extend(std::str::from_utf8(link.body.bytes()).ok().and_then(|text| text.parse::<Digest>().ok()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_manifest(&self, digest: &Digest) -> bool {
+        let entry = Entry::RevisionLink { repository: self.repository, digest: *digest };
+        self.layout.key(&entry).is_some_and(|key| self.undo.links.contains_key(&key))
+    }
+
+    /// A manifest's content, from the trash or from where it still is.
+    fn read(&self, digest: &Digest) -> Result<Option<manifest::Manifest>, SweepError> {
+        let Some(key) = self.layout.key(&Entry::BlobData { digest: *digest }) else { return Ok(None) };
+        let tree = self.store.read().tree();
+        let mut places = vec![key.clone()];
+        if let Some(place) = self.undo.data.get(&key).and_then(|moved| moved.place.as_ref()) {
+            places.push(format!("{STATE_DIRECTORY}/{place}"));
+        }
+        for place in places {
+            if let Some((body, _)) = tree.read(&place, MAX_MANIFEST_BYTES as u64)? {
+                return Ok(manifest::read(&body).ok());
+            }
+        }
+        Ok(None)
+    }
+
+    fn chosen(self, undo: &Undo, layout: &dyn RegistryLayout) -> (Vec<SavedLink>, Vec<Moved>) {
+        let links = undo
+            .links
+            .values()
+            .filter(|link| match layout.classify(&link.key) {
+                Entry::TagCurrent { repository, tag } | Entry::TagHistory { repository, tag, .. } => {
+                    repository == self.repository && self.tags.contains(tag)
+                }
+                Entry::RevisionLink { repository, digest } | Entry::RevisionSignature { repository, digest, .. } => {
+                    repository == self.repository && self.manifests.contains(&digest)
+                }
+                Entry::LayerLink { repository, digest } => {
+                    repository == self.repository
+                        && (self.blobs.contains(&digest) || !matches!(digest, Digest::Sha256(_)))
+                }
+                _ => false,
+            })
+            .cloned()
+            .collect();
+        let data = undo
+            .data
+            .values()
+            .filter(|moved| match layout.classify(&moved.key) {
+                Entry::BlobData { digest } => self.manifests.contains(&digest) || self.blobs.contains(&digest),
+                _ => false,
+            })
+            .cloned()
+            .collect();
+        (links, data)
+    }
+}
+
+impl RestorePlan {
+    /// Carries the restore out. Safe to repeat.
+    pub(super) fn carry_out(&self, store: &WriteStore) -> Restored {
+        let mut restored = Restored::default();
+        for moved in &self.data {
+            let back = match &moved.place {
+                Some(place) => trash::bring_back(store, &moved.key, place),
+                None => match store.read().tree().stat(&moved.key) {
+                    Ok(Some(_)) => Ok(BroughtBack::AlreadyThere),
+                    Ok(None) => Ok(BroughtBack::Lost),
+                    Err(error) => Err(error),
+                },
+            };
+            match back {
+                Ok(BroughtBack::Restored) => restored.data += 1,
+                Ok(BroughtBack::AlreadyThere) => restored.there += 1,
+                Ok(BroughtBack::Lost) => restored.lost.push(moved.key.clone()),
+                Err(error) => restored.failed.push((moved.key.clone(), error)),
+            }
+        }
+        for link in &self.links {
+            match restore_link(store, link) {
+                Ok(Some(true)) => restored.links += 1,
+                Ok(Some(false)) => restored.there += 1,
+                Ok(None) => restored.changed.push(link.key.clone()),
+                Err(error) => restored.failed.push((link.key.clone(), error)),
+            }
+        }
+        restored
+    }
+}
+
+/// Writes a link unless one is there: `Some(true)` written, `Some(false)` the same is there, `None` another is.
+fn restore_link(store: &WriteStore, link: &SavedLink) -> Result<Option<bool>, StoreError> {
+    match store.read().tree().read(&link.key, 4096)? {
+        Some((body, _)) if body == link.body.bytes() => Ok(Some(false)),
+        Some(_) => Ok(None),
+        None => trash::write_link(store, link).map(|()| Some(true)),
+    }
+}
+
+/// A blob's place in the trash names it.
+pub fn blob_in_trash(place: &str) -> Option<Digest> {
+    step::blob_of_place(place).map(|(digest, _)| digest)
+}

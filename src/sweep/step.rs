@@ -1,0 +1,338 @@
+//! One step: looked at, recorded, carried out.
+
+use jiff::Timestamp;
+
+use super::journal::{Intent, Moved, Outcome, SavedBody, SavedLink};
+use super::trash;
+use crate::layout::{Directory, Entry, RegistryLayout, distribution};
+use crate::oci::{Digest, RepositoryName, TagName};
+use crate::plan::{Action, Step};
+use crate::store::{Kind, LocalTree, StoreError, WriteStore};
+
+/// A link that is longer than this is no link, and is left alone.
+const MAX_LINK_BYTES: u64 = 4096;
+
+/// What carrying out steps needs.
+pub(super) struct Hand<'h> {
+    pub(super) store: &'h WriteStore,
+    pub(super) layout: &'h dyn RegistryLayout,
+    pub(super) run: &'h str,
+    pub(super) keep_trash: bool,
+    pub(super) fencing: u64,
+}
+
+/// Why a step is not begun.
+enum Leave {
+    Skip(String),
+    Fail(String),
+}
+
+impl From<StoreError> for Leave {
+    fn from(error: StoreError) -> Self {
+        Self::Fail(describe(&error))
+    }
+}
+
+pub(super) fn describe(error: &StoreError) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}
+
+type Prepared = Result<Intent, Leave>;
+
+impl Hand<'_> {
+    fn tree(&self) -> &LocalTree {
+        self.store.read().tree()
+    }
+
+    /// Looks at what the step is about, and gathers what undoing it needs.
+    pub(super) fn prepare(&self, index: usize, step: &Step) -> Result<Intent, Outcome> {
+        let intent = Intent { step: index, fencing: self.fencing, links: Vec::new(), data: Vec::new() };
+        let changed = step.evidence.changed;
+        let prepared = match &step.action {
+            Action::Untag { repository, tag, target, history } => {
+                self.prepare_untag(intent, repository, tag, target.as_ref(), history)
+            }
+            Action::DeleteManifest { repository, digest, histories, signatures } => {
+                self.prepare_manifest(intent, repository, digest, histories, signatures, changed)
+            }
+            Action::Unlink { repository, digest } => {
+                let entry = Entry::LayerLink { repository: repository.as_str(), digest: *digest };
+                self.key(&entry).and_then(|key| self.save(intent, &key, changed))
+            }
+            Action::Sweep { digest, size, manifest } => self.prepare_sweep(intent, digest, *size, *manifest, changed),
+            Action::Abandon { files } => self.prepare_abandon(intent, files),
+            Action::RemoveDirectory { .. }
+            | Action::RemoveRepository { .. }
+            | Action::Purge { .. }
+            | Action::Heal { .. } => Ok(intent),
+        };
+        prepared.map_err(|leave| match leave {
+            Leave::Skip(why) => Outcome::Skipped(why),
+            Leave::Fail(why) => Outcome::Failed(why),
+        })
+    }
+
+    fn key(&self, entry: &Entry<'_>) -> Result<String, Leave> {
+        self.layout.key(entry).ok_or_else(|| Leave::Fail("the layout has no key for it".into()))
+    }
+
+    /// Adds a link to the intent, unless it changed since it was planned.
+    fn save(&self, mut intent: Intent, key: &str, planned: Option<Timestamp>) -> Prepared {
+        match self.tree().read(key, MAX_LINK_BYTES)? {
+            None => Err(Leave::Skip("it is gone already".into())),
+            Some((_, meta)) if planned.is_some_and(|planned| meta.changed > planned) => {
+                Err(Leave::Skip("it was written again since it was listed".into()))
+            }
+            Some((body, meta)) => {
+                let body = SavedBody::of(body);
+                intent.links.push(SavedLink { key: key.to_owned(), body, modified: meta.modified });
+                Ok(intent)
+            }
+        }
+    }
+
+    fn prepare_untag(
+        &self,
+        intent: Intent,
+        repository: &RepositoryName,
+        tag: &TagName,
+        target: Option<&Digest>,
+        history: &[Digest],
+    ) -> Prepared {
+        let (name, tag) = (repository.as_str(), tag.as_str());
+        let mut intent = intent;
+        let current = self.key(&Entry::TagCurrent { repository: name, tag })?;
+        match (self.tree().read(&current, MAX_LINK_BYTES)?, target) {
+            (Some((body, meta)), Some(target)) if body == target.to_string().as_bytes() => {
+                intent.links.push(SavedLink { key: current, body: SavedBody::of(body), modified: meta.modified });
+            }
+            (None, None) => {}
+            (None, Some(_)) => return Err(Leave::Skip("the tag is gone already".into())),
+            (Some(_), _) => return Err(Leave::Skip("the tag was moved since it was listed".into())),
+        }
+        for digest in history {
+            let key = self.key(&Entry::TagHistory { repository: name, tag, digest: *digest })?;
+            intent = self.save_if_there(intent, key)?;
+        }
+        Ok(intent)
+    }
+
+    fn save_if_there(&self, mut intent: Intent, key: String) -> Prepared {
+        if let Some((body, meta)) = self.tree().read(&key, MAX_LINK_BYTES)? {
+            intent.links.push(SavedLink { key, body: SavedBody::of(body), modified: meta.modified });
+        }
+        Ok(intent)
+    }
+
+    fn prepare_manifest(
+        &self,
+        intent: Intent,
+        repository: &RepositoryName,
+        digest: &Digest,
+        histories: &[TagName],
+        signatures: &[Digest],
+        changed: Option<Timestamp>,
+    ) -> Prepared {
+        let name = repository.as_str();
+        let key = self.key(&Entry::RevisionLink { repository: name, digest: *digest })?;
+        let mut intent = self.save(intent, &key, changed)?;
+        for tag in histories {
+            let current = self.key(&Entry::TagCurrent { repository: name, tag: tag.as_str() })?;
+            let points_here = self
+                .tree()
+                .read(&current, MAX_LINK_BYTES)?
+                .is_some_and(|(body, _)| body == digest.to_string().as_bytes());
+            if points_here {
+                return Err(Leave::Skip(format!("the tag {tag} was moved to it since it was listed")));
+            }
+            let key = self.key(&Entry::TagHistory { repository: name, tag: tag.as_str(), digest: *digest })?;
+            intent = self.save_if_there(intent, key)?;
+        }
+        for signature in signatures {
+            let entry = Entry::RevisionSignature { repository: name, digest: *digest, signature: *signature };
+            let key = self.key(&entry)?;
+            intent = self.save_if_there(intent, key)?;
+        }
+        Ok(intent)
+    }
+
+    fn prepare_sweep(
+        &self,
+        mut intent: Intent,
+        digest: &Digest,
+        size: u64,
+        manifest: bool,
+        changed: Option<Timestamp>,
+    ) -> Prepared {
+        let key = self.key(&Entry::BlobData { digest: *digest })?;
+        let Some(meta) = self.tree().stat(&key)? else { return Err(Leave::Skip("it is gone already".into())) };
+        if meta.kind != Kind::File {
+            return Err(Leave::Skip("it is not a regular file".into()));
+        }
+        // The table keeps whole seconds.
+        let newer = changed.is_some_and(|changed| meta.changed.as_second() > changed.as_second());
+        if newer || meta.size != size {
+            return Err(Leave::Skip("it was written again since it was listed".into()));
+        }
+        let place = self.keep_trash.then(|| blob_place(self.run, digest, manifest));
+        intent.data.push(Moved { key, place, size });
+        Ok(intent)
+    }
+
+    fn prepare_abandon(&self, mut intent: Intent, files: &[crate::inventory::LooseFile]) -> Prepared {
+        for file in files {
+            let Some(meta) = self.tree().stat(&file.key)? else { continue };
+            if meta.changed > file.changed || meta.size != file.size {
+                return Err(Leave::Skip("the upload went on since it was listed".into()));
+            }
+            let place = self.keep_trash.then(|| format!("{}/{}/files/{}", trash::TRASH, self.run, file.key));
+            intent.data.push(Moved { key: file.key.clone(), place, size: meta.size });
+        }
+        Ok(intent)
+    }
+
+    /// Carries the step out.
+    pub(super) fn perform(&self, step: &Step, intent: &Intent) -> Outcome {
+        match self.effects(step, intent) {
+            Ok(None) => Outcome::Done,
+            Ok(Some(why)) => Outcome::Skipped(why),
+            Err(error) => Outcome::Failed(describe(&error)),
+        }
+    }
+
+    fn effects(&self, step: &Step, intent: &Intent) -> Result<Option<String>, StoreError> {
+        let store = self.store;
+        for link in &intent.links {
+            trash::remove_file(store, &link.key)?;
+            trash::remove_empty_directories(store, trash::parent(&link.key), stop_at(&link.key))?;
+        }
+        for moved in &intent.data {
+            trash::discard(store, moved)?;
+            trash::remove_empty_directories(store, trash::parent(&moved.key), stop_at(&moved.key))?;
+        }
+        match &step.action {
+            Action::Untag { repository, tag, .. } => self.remove_left(
+                &Directory::Tag { repository: repository.as_str(), tag: tag.as_str() },
+            ),
+            Action::DeleteManifest { repository, digest, .. } => {
+                self.remove_left(&Directory::Revision { repository: repository.as_str(), digest: *digest })
+            }
+            Action::RemoveDirectory { key } => {
+                let gone = trash::remove_empty_directories(store, key, stop_at(key))?;
+                Ok((!gone).then(|| "it is not empty any more".to_owned()))
+            }
+            Action::RemoveRepository { repository } => self.remove_repository(repository),
+            Action::Purge { place, .. } => trash::purge(store, place).map(|()| None),
+            Action::Heal { digest, place, .. } => {
+                let Some(key) = self.layout.key(&Entry::BlobData { digest: *digest }) else { return Ok(None) };
+                Ok(match trash::bring_back(store, &key, place)? {
+                    trash::BroughtBack::Restored => None,
+                    trash::BroughtBack::AlreadyThere => Some("it had been uploaded again".into()),
+                    trash::BroughtBack::Lost => Some("it is not in the trash any more".into()),
+                })
+            }
+            Action::Unlink { .. } | Action::Sweep { .. } | Action::Abandon { .. } => Ok(None),
+        }
+    }
+
+    /// Removes the empty directories that older deletes left below `directory`, and itself when nothing is in it.
+    fn remove_left(&self, directory: &Directory<'_>) -> Result<Option<String>, StoreError> {
+        let Some(key) = self.layout.directory_key(directory) else { return Ok(None) };
+        self.remove_empty_tree(&key)?;
+        Ok(None)
+    }
+
+    /// Removes a tree that holds no file; `false` when it does.
+    fn remove_empty_tree(&self, key: &str) -> Result<bool, StoreError> {
+        let Some(list) = self.tree().list(key)? else { return Ok(true) };
+        let mut empty = list.foreign.is_empty();
+        for (name, kind) in list.names {
+            let child = [key, "/", &name].concat();
+            empty &= kind == Kind::Directory && self.remove_empty_tree(&child)?;
+        }
+        if empty {
+            trash::remove_empty_directories(self.store, key, trash::parent(key))?;
+        }
+        Ok(empty)
+    }
+
+    fn remove_repository(&self, repository: &RepositoryName) -> Result<Option<String>, StoreError> {
+        let root = distribution::repository(repository.as_str());
+        let mut empty = true;
+        // `_manifests` before `_layers`: 3.x cannot enumerate a repository that has the first without the second.
+        for part in ["_uploads", "_manifests", "_layers"] {
+            empty = empty && self.remove_empty_tree(&[&root, "/", part].concat())?;
+        }
+        if !empty {
+            return Ok(Some("it is not empty any more".into()));
+        }
+        // Another repository may live below it, or beside it in the same namespace: then its directory stays.
+        trash::remove_empty_directories(self.store, &root, distribution::repositories_root())?;
+        Ok(None)
+    }
+}
+
+/// Where a blob lies in the trash. Names that no registry looks for, outside everything that it reads.
+pub(super) fn blob_place(run: &str, digest: &Digest, manifest: bool) -> String {
+    let kind = if manifest { "manifests" } else { "blobs" };
+    let hex = digest.hex();
+    [trash::TRASH, "/", run, "/", kind, "/", digest.algorithm(), "/", &hex[..2], "/", &hex].concat()
+}
+
+/// Reads a place in the trash back.
+pub(super) fn blob_of_place(place: &str) -> Option<(Digest, bool)> {
+    let mut parts = place.strip_prefix(trash::TRASH)?.strip_prefix('/')?.split('/').skip(1);
+    let manifest = match parts.next()? {
+        "manifests" => true,
+        "blobs" => false,
+        _ => return None,
+    };
+    let (algorithm, _, hex) = (parts.next()?, parts.next()?, parts.next()?);
+    Digest::from_parts(algorithm, hex).ok().map(|digest| (digest, manifest))
+}
+
+/// The directory that must stay when everything below it is gone: a part of a repository, or a shard of the blobs.
+fn stop_at(key: &str) -> &str {
+    // The first part ends the repository's name; a tag may be called like one.
+    let parts = ["/_layers/", "/_uploads/", "/_manifests/tags/", "/_manifests/revisions/"];
+    if let Some((at, part)) = parts.iter().filter_map(|part| key.find(part).map(|at| (at, part))).min() {
+        return &key[..at + part.len() - 1];
+    }
+    let blobs = distribution::blobs_root();
+    match key.strip_prefix(blobs) {
+        // blobs/sha256/ab/<hex>/data: the shard stays.
+        Some(rest) => {
+            let shard = rest.match_indices('/').nth(2).map_or(rest.len(), |(at, _)| at);
+            &key[..blobs.len() + shard]
+        }
+        None => trash::parent(key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_the_trash_reads_back() {
+        let digest = Digest::of(b"x");
+        for manifest in [true, false] {
+            assert_eq!(blob_of_place(&blob_place("run", &digest, manifest)), Some((digest, manifest)));
+        }
+        assert_eq!(blob_of_place("trash/run/files/docker/registry/v2/x"), None);
+    }
+
+    #[test]
+    fn what_must_stay_is_never_below_what_is_removed() {
+        let root = "docker/registry/v2";
+        for (key, stop) in [
+            ("blobs/sha256/ab/abcd/data", "blobs/sha256/ab"),
+            ("repositories/a/b/_layers/sha256/ab/link", "repositories/a/b/_layers"),
+            ("repositories/a/_manifests/tags/v1/index/sha256/ab/link", "repositories/a/_manifests/tags"),
+            ("repositories/a/_manifests/revisions/sha256/ab/link", "repositories/a/_manifests/revisions"),
+            ("repositories/a/_uploads/id/data", "repositories/a/_uploads"),
+        ] {
+            assert_eq!(stop_at(&format!("{root}/{key}")), format!("{root}/{stop}"));
+        }
+    }
+}
