@@ -8,7 +8,7 @@ use crate::inventory::{Depth, Inventory, inspect, scan};
 use crate::layout::RegistryLayout;
 use crate::plan::build::{self, Sources};
 use crate::plan::limits::Limits;
-use crate::plan::{CheckedPlan, Mode, Plan, Refusal, check_plan};
+use crate::plan::{CheckedPlan, Mode, Plan, Refused, check_plan};
 use crate::policy::Policy;
 use crate::store::{ReadStore, StoreError, WriteStore};
 use crate::sweep::journal::{self, Run, RunKind};
@@ -116,8 +116,8 @@ impl Survey {
     /// Hands a plan to the independent judge.
     ///
     /// # Errors
-    /// Every reason not to carry it out, at once.
-    pub fn check(&self, plan: Plan, store: &ReadStore, job: &Job<'_>) -> Result<CheckedPlan, Vec<Refusal>> {
+    /// The plan with every reason not to carry it out, at once.
+    pub fn check(&self, plan: Plan, store: &ReadStore, job: &Job<'_>) -> Result<CheckedPlan, Box<Refused>> {
         let world = crate::plan::World {
             inventory: &self.inventory,
             store: store.identity(),

@@ -47,9 +47,9 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
     let store = ReadStore::open(&args.store.location()?)?;
     let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Names, &System).await?;
     let plan = survey.plan(&store, &LAYOUT, &job);
-    let (plan, refusals) = match survey.check(plan.clone(), &store, &job) {
+    let (plan, refusals) = match survey.check(plan, &store, &job) {
         Ok(checked) => (checked.into_plan(), Vec::new()),
-        Err(refusals) => (plan, refusals),
+        Err(refused) => (refused.plan, refused.refusals),
     };
     if let Some(path) = &args.out {
         let mut text = serde_json::to_string_pretty(&plan).map_err(usage)?;

@@ -14,7 +14,7 @@ use crate::config::values::Period;
 use crate::exit::Exit;
 use crate::inventory::Depth;
 use crate::pipeline::{self, Job, Session, Survey};
-use crate::plan::{Condemned, Mode, Plan};
+use crate::plan::{Condemned, Mode, Plan, Refusal};
 use crate::policy::Policy;
 use crate::report::Problems;
 use crate::report::text::{self, PlanText};
@@ -48,14 +48,14 @@ pub(super) struct RunArgs {
 #[derive(Debug, Serialize)]
 struct RunReport<'r> {
     schema: &'static str,
-    run: &'r str,
-    header: &'r crate::plan::Header,
-    freed: &'r crate::plan::Freed,
+    run: String,
+    header: crate::plan::Header,
+    freed: crate::plan::Freed,
     planned_steps: usize,
     refusals: Vec<String>,
     executed: Option<&'r Executed>,
     condemned: Vec<Condemned>,
-    recovered: Vec<&'r str>,
+    recovered: Vec<String>,
     problems: &'r Problems,
     requests: Requests,
 }
@@ -101,42 +101,47 @@ async fn under_lease(
     let survey = pipeline::survey(store.read(), &LAYOUT, job, Depth::Names, &System).await?;
     let plan = given.unwrap_or_else(|| survey.plan(store.read(), &LAYOUT, job));
     let problems = Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash);
-    let (shown, steps) = (plan.clone(), plan.steps.len());
-    let checked = survey.check(plan, store.read(), job);
-    let tell = |refusals: &[crate::plan::Refusal], executed: Option<&Executed>| -> Result<(), Failure> {
+    let shown = |plan: &Plan, refusals: &[Refusal]| {
         let requests = store.read().requests();
-        if args.store.json {
-            return json(&RunReport {
-                schema: "regsweep/run-report/1",
-                run: &session.run,
-                header: &shown.header,
-                freed: &shown.freed,
-                planned_steps: steps,
-                refusals: refusals.iter().map(ToString::to_string).collect(),
-                executed,
-                condemned: shown.condemned.clone(),
-                recovered: session.recovered.iter().map(|recovered| recovered.run.as_str()).collect(),
-                problems: &problems,
-                requests,
-            });
-        }
-        let said =
-            PlanText { plan: &shown, problems: &problems, refusals, requests: &requests, all: args.all };
-        data(&text::plan(&said));
-        if let Some(executed) = executed {
-            data(&text::executed(&session.run, executed, !job.limits.trash_keep.is_zero()));
-        }
-        Ok(())
+        text::plan(&PlanText { plan, problems: &problems, refusals, requests: &requests, all: args.all })
     };
-    let checked = match checked {
+    let report = |plan: &Plan| RunReport {
+        schema: "regsweep/run-report/1",
+        run: session.run.clone(),
+        header: plan.header.clone(),
+        freed: plan.freed.clone(),
+        planned_steps: plan.steps.len(),
+        refusals: Vec::new(),
+        executed: None,
+        condemned: plan.condemned.clone(),
+        recovered: session.recovered.iter().map(|recovered| recovered.run.clone()).collect(),
+        problems: &problems,
+        requests: store.read().requests(),
+    };
+    let checked = match survey.check(plan, store.read(), job) {
         Ok(checked) => checked,
-        Err(refusals) => {
-            tell(&refusals, None)?;
+        Err(refused) => {
+            if args.store.json {
+                let refusals = refused.refusals.iter().map(ToString::to_string).collect();
+                json(&RunReport { refusals, ..report(&refused.plan) })?;
+            } else {
+                data(&shown(&refused.plan, &refused.refusals));
+            }
             return Ok(Exit::Refused);
         }
     };
+    // A person sees what will be done before it is done.
+    if !args.store.json {
+        data(&shown(checked.plan(), &[]));
+    }
+    let mut report = report(checked.plan());
     let executed = sweep(session, checked, &survey, store, job, stop).await?;
-    tell(&[], Some(&executed))?;
+    report.requests = store.read().requests();
+    if args.store.json {
+        json(&RunReport { executed: Some(&executed), ..report })?;
+    } else {
+        data(&text::executed(&session.run, &executed, !job.limits.trash_keep.is_zero(), &report.requests));
+    }
     after_word(job, &executed);
     Ok(if executed.failed.is_empty() { Exit::Done } else { Exit::SomeFailed })
 }

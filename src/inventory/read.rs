@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use super::scan::{join, link_state};
 use super::{BlobId, BlobTable, Body, Edge, Facts, Gap, Inventory, Link, Repository, Target};
+use crate::layout::distribution::{self, Part};
 use crate::layout::{Directory, Entry, RegistryLayout};
 use crate::oci::manifest::{self, MAX_MANIFEST_BYTES};
 use crate::oci::{Digest, Manifest, RepositoryName, Role};
-use crate::store::{LocalTree, Meta, StoreError};
+use crate::store::{LocalTree, Meta, Near, StoreError};
 
 /// A link is 71 bytes, an alias to sha512 would be 135: anything longer is no link.
 const MAX_LINK_BYTES: u64 = 1024;
@@ -30,13 +31,14 @@ pub(super) fn tags(
         .repositories
         .par_iter()
         .map(|repository| {
+            let near = tree.near(&distribution::repository_part(repository.name.as_str(), Part::Tags))?;
             repository
                 .tags
                 .par_iter()
                 .map(|tag| {
                     let entry = Entry::TagCurrent { repository: repository.name.as_str(), tag: tag.name.as_str() };
                     let Some(key) = layout.key(&entry) else { return Ok((None, None)) };
-                    read_link(tree, &key)
+                    read_link(&near, &key)
                         .map(|found| found.map_or((None, None), |(digest, meta)| (Some(digest), Some(meta))))
                 })
                 .collect::<Result<Vec<_>, StoreError>>()
@@ -81,7 +83,7 @@ pub(super) fn aliases(
             let digest = blobs.digest(alias.alias);
             let entry = Entry::LayerLink { repository: repository.name.as_str(), digest };
             let Some(key) = layout.key(&entry) else { continue };
-            let why = match read_link(tree, &key)? {
+            let why = match read_link(&tree.near("")?, &key)? {
                 None => continue,
                 Some((found, meta)) => {
                     alias.size = meta.size;
@@ -117,11 +119,12 @@ pub(super) fn revision_links(
     let Inventory { repositories, blobs, .. } = inventory;
     repositories.par_iter_mut().try_for_each(|repository| {
         let name = &repository.name;
+        let near = tree.near(&distribution::repository_part(name.as_str(), Part::Revisions))?;
         repository.revisions.par_iter_mut().try_for_each(|revision| {
             let digest = blobs.digest(revision.digest);
             let entry = Entry::RevisionLink { repository: name.as_str(), digest };
             let Some(key) = layout.key(&entry) else { return Ok(()) };
-            if let Some(meta) = tree.stat(&key)? {
+            if let Some(meta) = near.stat(&key)? {
                 revision.link = link_state(&digest, meta.size);
                 revision.pushed = Some(meta.modified);
                 revision.changed = Some(meta.changed);
@@ -147,6 +150,7 @@ pub(super) fn manifests(
     revisions.sort_unstable();
     revisions.dedup();
     let mut unresolved: FxHashMap<BlobId, String> = FxHashMap::default();
+    let near = tree.near(distribution::blobs_root())?;
     let mut pending = revisions;
     let mut listed = true;
     while !pending.is_empty() {
@@ -154,7 +158,7 @@ pub(super) fn manifests(
         for chunk in pending.chunks(CHUNK) {
             let bodies: Vec<Raw> = chunk
                 .par_iter()
-                .map(|id| read_manifest(tree, layout, &inventory.blobs.digest(*id)))
+                .map(|id| read_manifest(&near, layout, &inventory.blobs.digest(*id)))
                 .collect::<Result<_, StoreError>>()?;
             for (id, raw) in chunk.iter().zip(bodies) {
                 take_body(inventory, *id, raw, listed, &mut unresolved, &mut next);
@@ -177,7 +181,7 @@ enum Raw {
     Read(Manifest, Meta),
 }
 
-fn read_manifest(tree: &LocalTree, layout: &dyn RegistryLayout, digest: &Digest) -> Result<Raw, StoreError> {
+fn read_manifest(tree: &Near<'_>, layout: &dyn RegistryLayout, digest: &Digest) -> Result<Raw, StoreError> {
     let Some(key) = layout.key(&Entry::BlobData { digest: *digest }) else { return Ok(Raw::Missing) };
     let (body, meta) = match tree.read(&key, MAX_MANIFEST_BYTES as u64) {
         Ok(Some(found)) => found,
@@ -346,7 +350,7 @@ pub(super) fn signatures(
 }
 
 /// Reads a link, again when it looks torn. `None` when it is not there.
-fn read_link(tree: &LocalTree, key: &str) -> Result<Option<(Result<Digest, String>, Meta)>, StoreError> {
+fn read_link(tree: &Near<'_>, key: &str) -> Result<Option<(Result<Digest, String>, Meta)>, StoreError> {
     let mut last = None;
     for _ in 0..READS_OF_A_DAMAGED_LINK {
         let (body, meta) = match tree.read(key, MAX_LINK_BYTES) {

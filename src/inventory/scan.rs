@@ -12,7 +12,7 @@ use super::{
 };
 use crate::layout::{Directory, Entry, RegistryLayout, distribution};
 use crate::oci::{Digest, RepositoryName, TagName};
-use crate::store::{Kind, LocalTree, Meta, StoreError};
+use crate::store::{Kind, LocalTree, Meta, Near, StoreError};
 
 /// Why a store could not be listed whole. Nothing is decided on a listing with a hole.
 #[derive(Debug, thiserror::Error)]
@@ -84,12 +84,19 @@ pub fn scan(tree: &LocalTree, layout: &dyn RegistryLayout, options: Options) -> 
 /// Finds the layout, or says what is there instead.
 fn detect(tree: &LocalTree) -> Result<(), ScanError> {
     let root = crate::layout::DISTRIBUTION_ROOT;
+    for key in ["docker", "docker/registry", root, distribution::blobs_root(), distribution::repositories_root()] {
+        if tree.stat(key)?.is_some_and(|meta| meta.kind == Kind::Symlink) {
+            return Err(ScanError::NoRegistry(format!(
+                "{}/{key} is a symbolic link, and links are not followed: put a bind mount in its place, or name the \
+                 directory that holds the whole registry",
+                tree.path().display()
+            )));
+        }
+    }
     let repositories = tree.stat(distribution::repositories_root())?;
     let blobs = tree.stat(distribution::blobs_root())?;
     let directory = |meta: Option<Meta>| meta.is_some_and(|meta| meta.kind == Kind::Directory);
     if directory(repositories) || directory(blobs) {
-        // A link on the way would make every listing below it fail later with a stranger message.
-        tree.list(root)?;
         return Ok(());
     }
     let place = tree.path().display();
@@ -142,8 +149,12 @@ impl<'s> Scanner<'s> {
             Depth::Everything => self.visit_everything(scope, &key),
         };
         if let Err(error) = visited {
-            self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
+            self.fail(error);
         }
+    }
+
+    fn fail(&self, error: StoreError) {
+        self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
     }
 
     /// Whether another task failed: the result is lost, so the rest need not be read.
@@ -170,7 +181,7 @@ impl<'s> Scanner<'s> {
                     }
                     Directory::Upload { repository, upload } => {
                         batch.records.push(Record::Upload { repository: repository.into(), id: upload.into() });
-                        self.visit_leaf(&child, &mut batch)?;
+                        self.visit_leaf(&self.tree.near(&child)?, &child, &mut batch)?;
                     }
                     leaf => batch.directory(leaf, &child),
                 },
@@ -224,29 +235,27 @@ impl<'s> Scanner<'s> {
             if chunk.is_empty() {
                 return Ok(());
             }
+            let parent = key.to_owned();
             scope.spawn(move |_| {
                 let mut batch = Batch::default();
-                for leaf in &chunk {
-                    if let Err(error) = self.visit_leaf(leaf, &mut batch) {
-                        self.failure
-                            .lock()
-                            .unwrap_or_else(std::sync::PoisonError::into_inner)
-                            .get_or_insert(error);
-                        return;
-                    }
+                let read = self.tree.near(&parent).and_then(|near| {
+                    chunk.iter().try_for_each(|leaf| self.visit_leaf(&near, leaf, &mut batch))
+                });
+                match read {
+                    Ok(()) => self.record(batch),
+                    Err(error) => self.fail(error),
                 }
-                self.record(batch);
             });
         }
     }
 
     /// Reads a leaf of the layout whole, with sizes and times: few files, seldom nested.
-    fn visit_leaf(&self, key: &str, batch: &mut Batch) -> Result<(), StoreError> {
-        let Some(found) = self.tree.list_with_meta(key)? else { return Ok(()) };
+    fn visit_leaf(&self, near: &Near<'_>, key: &str, batch: &mut Batch) -> Result<(), StoreError> {
+        let Some(found) = near.list_with_meta(key)? else { return Ok(()) };
         for (name, meta) in found {
             let child = join(key, &name);
             match meta.kind {
-                Kind::Directory => self.visit_leaf(&child, batch)?,
+                Kind::Directory => self.visit_leaf(near, &child, batch)?,
                 Kind::File => batch.file(self.layout, &child, meta),
                 other => batch.stranger(&child, other),
             }
@@ -544,13 +553,17 @@ impl Recorder {
     fn into_inventory(self, options: Options) -> Inventory {
         let Self { blobs, repositories, temporary, signature_links, foreign, own_state, pull_through_cache, gaps, directories } = self;
         let depth = options.depth;
-        let mut repositories: Vec<Repository> = repositories
-            .into_par_iter()
-            .filter_map(|(name, draft)| {
-                let name = RepositoryName::found(&name).ok()?;
-                Some(draft.finish(name, depth, &blobs))
-            })
-            .collect();
+        // The layout gives only names that can be held; one that cannot would hide what it needs.
+        let mut gaps = gaps;
+        let mut named = Vec::with_capacity(repositories.len());
+        for (name, draft) in repositories {
+            match RepositoryName::found(&name) {
+                Ok(name) => named.push((name, draft)),
+                Err(error) => gaps.push(Gap { repository: None, key: name.into(), why: error.to_string() }),
+            }
+        }
+        let mut repositories: Vec<Repository> =
+            named.into_par_iter().map(|(name, draft)| draft.finish(name, depth, &blobs)).collect();
         repositories.sort_by(|a, b| a.name.cmp(&b.name));
         Inventory {
             depth,
@@ -571,13 +584,18 @@ impl Recorder {
 
 impl Draft {
     fn finish(self, name: RepositoryName, depth: Depth, blobs: &BlobTable) -> Repository {
+        let mut pinned = false;
         let mut tags: Vec<Tag> = self
             .tags
             .into_iter()
             .filter_map(|(tag, mut draft)| {
                 draft.history.sort_by_key(|entry| blobs.digest(entry.digest));
+                let Ok(name) = TagName::found(&tag) else {
+                    pinned = true;
+                    return None;
+                };
                 Some(Tag {
-                    name: TagName::found(&tag).ok()?,
+                    name,
                     target: Target::Missing,
                     tagged: draft.meta.map(|meta| meta.modified),
                     changed: draft.meta.map(|meta| meta.changed),
@@ -611,7 +629,7 @@ impl Draft {
             signatures: self.signatures,
             uploads,
             parts: self.parts,
-            pinned: false,
+            pinned,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{Action, Condemned, Counts, Evidence, Freed, FreedIn, Header, Mode, P
 use crate::graph::{Fate, Gone, Marks, Rules};
 use crate::inventory::{BlobId, BlobSet, Inventory, Link, Repository, Target};
 use crate::layout::{Directory, RegistryLayout};
-use crate::oci::Digest;
+use crate::oci::{Digest, Role};
 use crate::policy::EmptyRepositories;
 use crate::store::Identity;
 
@@ -238,6 +238,7 @@ impl Builder<'_> {
             self.tags(repository, marked);
             self.revisions(repository, marked);
             self.layer_links(repository, marked);
+            self.missing_links(repository, marked);
         }
         let uploads_left = self.uploads(repository);
         self.empty_repository(repository, marked, uploads_left);
@@ -323,6 +324,34 @@ impl Builder<'_> {
                 let digest = inventory.blobs.digest(alias.alias);
                 let action = Action::Unlink { repository: repository.name.clone(), digest };
                 self.push(action, reason(target), alias.changed);
+            }
+        }
+    }
+
+    /// A manifest that stays needs a link to each of its layers, or the registry answers that it has none. One can be
+    /// missing after an interrupted run, or when a push was answered by a cache while a link went.
+    fn missing_links(&mut self, repository: &Repository, marked: &crate::graph::RepositoryMarks) {
+        let inventory = self.sources.inventory;
+        let linked = repository.layers.iter().filter(|layer| layer.link != Link::Missing).map(|layer| layer.digest);
+        let manifests = repository.revisions.iter().filter(|one| one.link != Link::Missing).map(|one| one.digest);
+        let mut there: FxHashSet<BlobId> = linked.chain(manifests).collect();
+        for (revision, fate) in repository.revisions.iter().zip(&marked.revisions) {
+            let Some(facts) = inventory.facts(revision.digest).filter(|_| matches!(fate, Fate::Kept(_))) else {
+                continue;
+            };
+            let layers = facts
+                .references
+                .iter()
+                .filter(|edge| !edge.foreign && matches!(edge.role, Role::Config | Role::Layer | Role::Blob));
+            for edge in layers {
+                let digest = inventory.blobs.digest(edge.digest);
+                if matches!(digest, Digest::Sha256(_))
+                    && inventory.blobs.is_present(edge.digest)
+                    && there.insert(edge.digest)
+                {
+                    let action = Action::Relink { repository: repository.name.clone(), digest };
+                    self.push(action, Reason::NeededAgain, None);
+                }
             }
         }
     }
@@ -417,9 +446,12 @@ impl Builder<'_> {
 
     /// Files that a registry died while writing.
     fn leftovers(&mut self) {
-        let Sources { inventory, rules, .. } = *self.sources;
+        let Sources { inventory, rules, limits, .. } = *self.sources;
+        let idle = |at: Timestamp| rules.now.duration_since(at) >= limits.uploads_abandoned_after.as_signed();
         for file in inventory.temporary.iter().filter(|file| !rules.young(Some(file.changed))) {
-            if rules.policy.is_some() {
+            // Beside an upload it waits as long as the upload does.
+            let of_upload = file.key.contains("/_uploads/");
+            if rules.policy.is_some() && (!of_upload || idle(file.modified)) {
                 let action = Action::Abandon { files: vec![file.clone()] };
                 self.push(action, Reason::Abandoned, Some(file.changed));
             }

@@ -124,6 +124,15 @@ pub enum Refusal {
     },
 }
 
+/// A plan that is not carried out, and why.
+#[derive(Debug)]
+pub struct Refused {
+    /// The plan, to be shown.
+    pub plan: Plan,
+    /// Every reason.
+    pub refusals: Vec<Refusal>,
+}
+
 /// What a plan is checked against.
 #[derive(Debug, Clone, Copy)]
 pub struct World<'w> {
@@ -151,8 +160,8 @@ const NAMED: usize = 20;
 /// Judges `plan`. All refusals are given at once.
 ///
 /// # Errors
-/// Every reason not to carry it out.
-pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Vec<Refusal>> {
+/// The plan, with every reason not to carry it out.
+pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>> {
     let mut refusals = identity(&plan, world);
     refusals.extend(plausible(&plan, world));
     refusals.extend(within_limits(&plan, world));
@@ -167,7 +176,7 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Vec<Refusal>>
     refusals.extend(
         unsafe_steps.into_iter().take(NAMED).map(|(step, why)| Refusal::Unsafe { step, why }),
     );
-    if refusals.is_empty() { Ok(CheckedPlan(plan)) } else { Err(refusals) }
+    if refusals.is_empty() { Ok(CheckedPlan(plan)) } else { Err(Box::new(Refused { plan, refusals })) }
 }
 
 type Violation = (usize, String);
@@ -366,7 +375,10 @@ impl<'a> After<'a> {
                     }
                     true
                 }
-                Action::RemoveDirectory { .. } | Action::Abandon { .. } | Action::Heal { .. } => true,
+                Action::RemoveDirectory { .. }
+                | Action::Abandon { .. }
+                | Action::Heal { .. }
+                | Action::Relink { .. } => true,
             };
             // Validation: what is not there any more was changed by somebody else.
             if !known {

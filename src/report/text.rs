@@ -249,6 +249,7 @@ fn steps(text: &mut String, plan: &Plan, all: bool) {
     text.push_str("\nin all\n");
     for (name, one, many) in [
         ("heal", "blob comes back from the trash", "blobs come back from the trash"),
+        ("relink", "layer link is written again", "layer links are written again"),
         ("untag", "tag", "tags"),
         ("delete-manifest", "manifest", "manifests"),
         ("unlink", "layer link", "layer links"),
@@ -337,7 +338,7 @@ pub fn refused(text: &mut String, refusals: &[Refusal]) {
 }
 
 /// What became of a run.
-pub fn executed(run: &str, executed: &Executed, keeps_trash: bool) -> String {
+pub fn executed(run: &str, executed: &Executed, keeps_trash: bool, cost: &Requests) -> String {
     let mut text = String::new();
     let done: Vec<String> = executed.done.iter().map(|(name, count)| format!("{} {name}", number(*count))).collect();
     let done = if done.is_empty() { "nothing to do".to_owned() } else { done.join(", ") };
@@ -357,6 +358,7 @@ pub fn executed(run: &str, executed: &Executed, keeps_trash: bool) -> String {
     if executed.interrupted {
         text.push_str("stopped before the end; a rerun goes on\n");
     }
+    requests(&mut text, cost);
     if keeps_trash && !executed.done.is_empty() {
         let _ = writeln!(text, "undo       regsweep restore STORE {run}");
     }

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 mod local;
 mod metered;
 
-pub use local::{Kind, LocalTree, Meta, NameList};
+pub use local::{Kind, LocalTree, Meta, NameList, Near};
 pub use metered::{Meter, Requests};
 use metered::Metered;
 

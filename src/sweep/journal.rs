@@ -160,7 +160,8 @@ impl<'j> Journal<'j> {
     /// When the state cannot be written; then nothing was changed.
     pub async fn begin<T: Serialize>(store: &'j WriteStore, run: &Run, plan: &T) -> Result<Self, SweepError> {
         let key = format!("{RUNS}/{}/plan.json", run.run);
-        store.put_state(&key, encode(&key, plan)?).await?;
+        let body = serde_json::to_vec(plan).map_err(|source| SweepError::Format { key: key.clone(), source })?;
+        store.put_state(&key, body).await?;
         let key = format!("{RUNS}/{}/run.json", run.run);
         store.put_state(&key, encode(&key, run)?).await?;
         Ok(Self { store, run: run.run.clone(), segments: 0, pending: Vec::new() })

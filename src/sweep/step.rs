@@ -64,7 +64,8 @@ impl Hand<'_> {
             Action::RemoveDirectory { .. }
             | Action::RemoveRepository { .. }
             | Action::Purge { .. }
-            | Action::Heal { .. } => Ok(intent),
+            | Action::Heal { .. }
+            | Action::Relink { .. } => Ok(intent),
         };
         prepared.map_err(|leave| match leave {
             Leave::Skip(why) => Outcome::Skipped(why),
@@ -223,6 +224,7 @@ impl Hand<'_> {
             }
             Action::RemoveRepository { repository } => self.remove_repository(repository),
             Action::Purge { place, .. } => trash::purge(store, place).map(|()| None),
+            Action::Relink { repository, digest } => self.relink(repository, digest),
             Action::Heal { digest, place, .. } => {
                 let Some(key) = self.layout.key(&Entry::BlobData { digest: *digest }) else { return Ok(None) };
                 Ok(match trash::bring_back(store, &key, place)? {
@@ -233,6 +235,20 @@ impl Hand<'_> {
             }
             Action::Unlink { .. } | Action::Sweep { .. } | Action::Abandon { .. } => Ok(None),
         }
+    }
+
+    /// Writes a missing layer link; one that is there by now is left.
+    fn relink(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<String>, StoreError> {
+        let entry = Entry::LayerLink { repository: repository.as_str(), digest: *digest };
+        let data = self.layout.key(&Entry::BlobData { digest: *digest });
+        let (Some(key), Some(data)) = (self.layout.key(&entry), data) else { return Ok(None) };
+        let Some(meta) = self.tree().stat(&data)? else { return Ok(Some("the blob is gone".into())) };
+        if self.tree().stat(&key)?.is_some() {
+            return Ok(Some("it is there already".into()));
+        }
+        let body = SavedBody::of(digest.to_string().into_bytes());
+        trash::write_link(self.store, &SavedLink { key, body, modified: meta.modified })?;
+        Ok(None)
     }
 
     /// Removes the empty directories that older deletes left below `directory`, and itself when nothing is in it.

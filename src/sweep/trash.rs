@@ -5,7 +5,6 @@
 
 use std::os::fd::OwnedFd;
 
-use jiff::Timestamp;
 use object_store::ObjectStoreExt;
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
@@ -197,6 +196,3 @@ fn make_parent<'k>(store: &WriteStore, key: &'k str) -> Result<(OwnedFd, &'k str
 fn failed(operation: &'static str, key: &str, source: Errno) -> StoreError {
     StoreError::Io { operation, key: key.into(), source: source.into() }
 }
-
-/// The time that a link is given when it is put back and had none.
-pub const UNKNOWN_TIME: Timestamp = Timestamp::UNIX_EPOCH;
