@@ -47,14 +47,16 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
     let store = ReadStore::open(&args.store.location()?)?;
     let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Names, &System).await?;
     let plan = survey.plan(&store, &LAYOUT, &job);
-    let (plan, refusals) = match survey.check(plan.clone(), &store, &job) {
+    let (plan, refusals) = match survey.check(plan, &store, &job) {
         Ok(checked) => (checked.into_plan(), Vec::new()),
-        Err(refusals) => (plan, refusals),
+        Err(refused) => (refused.plan, refused.refusals),
     };
     if let Some(path) = &args.out {
         let mut text = serde_json::to_string_pretty(&plan).map_err(usage)?;
         text.push('\n');
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display())).map_err(usage)?;
+        std::fs::write(path, text)
+            .with_context(|| format!("cannot write {}", path.display()))
+            .map_err(usage)?;
         talk(&format!("the plan is in {}; carry it out with: regsweep run STORE --plan {0}", path.display()));
     }
     let problems = Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash);
@@ -68,8 +70,13 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
             requests,
         })?;
     } else {
-        let detail = Detail::all_if(args.all);
-        let said = PlanText { plan: &plan, problems: &problems, refusals: &refusals, requests: &requests, detail };
+        let said = PlanText {
+            plan: &plan,
+            problems: &problems,
+            refusals: &refusals,
+            requests: &requests,
+            detail: Detail::all_if(args.all),
+        };
         data(&text::plan(&said));
     }
     Ok(if refusals.is_empty() { Exit::Done } else { Exit::Refused })

@@ -7,14 +7,15 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    CommandResult, Failure, LAYOUT, PolicyArgsOf, Stop, StoreArgs, audit, data, json, plan as plan_command, talk, usage,
+    CommandResult, Failure, LAYOUT, PolicyArgsOf, Stop, StoreArgs, audit, data, json, plan as plan_command,
+    talk, usage,
 };
 use crate::clock::{Clock as _, System};
 use crate::config::values::Period;
 use crate::exit::Exit;
 use crate::inventory::Depth;
 use crate::pipeline::{self, Job, Session, Survey};
-use crate::plan::{Condemned, Mode, Plan};
+use crate::plan::{Condemned, Mode, Plan, Refusal};
 use crate::policy::Policy;
 use crate::report::Problems;
 use crate::report::text::{self, Detail, PlanText};
@@ -48,14 +49,14 @@ pub(super) struct RunArgs {
 #[derive(Debug, Serialize)]
 struct RunReport<'r> {
     schema: &'static str,
-    run: &'r str,
-    header: &'r crate::plan::Header,
-    freed: &'r crate::plan::Freed,
+    run: String,
+    header: crate::plan::Header,
+    freed: crate::plan::Freed,
     planned_steps: usize,
     refusals: Vec<String>,
     executed: Option<&'r Executed>,
     condemned: Vec<Condemned>,
-    recovered: Vec<&'r str>,
+    recovered: Vec<String>,
     problems: &'r Problems,
     requests: Requests,
 }
@@ -101,44 +102,49 @@ async fn under_lease(
     let survey = pipeline::survey(store.read(), &LAYOUT, job, Depth::Names, &System).await?;
     let plan = given.unwrap_or_else(|| survey.plan(store.read(), &LAYOUT, job));
     let problems = Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash);
-    let (shown, steps) = (plan.clone(), plan.steps.len());
-    let checked = survey.check(plan, store.read(), job);
-    let tell = |refusals: &[crate::plan::Refusal], executed: Option<&Executed>| -> Result<(), Failure> {
+    let shown = |plan: &Plan, refusals: &[Refusal]| {
         let requests = store.read().requests();
-        if args.store.json {
-            return json(&RunReport {
-                schema: "regsweep/run-report/1",
-                run: &session.run,
-                header: &shown.header,
-                freed: &shown.freed,
-                planned_steps: steps,
-                refusals: refusals.iter().map(ToString::to_string).collect(),
-                executed,
-                condemned: shown.condemned.clone(),
-                recovered: session.recovered.iter().map(|recovered| recovered.run.as_str()).collect(),
-                problems: &problems,
-                requests,
-            });
-        }
         // A plan that comes from a file was read before.
-        let detail =
-            if args.plan.is_some() && !args.all { Detail::Totals } else { Detail::all_if(args.all) };
-        let said = PlanText { plan: &shown, problems: &problems, refusals, requests: &requests, detail };
-        data(&text::plan(&said));
-        if let Some(executed) = executed {
-            data(&text::executed(&session.run, executed, !job.limits.trash_keep.is_zero()));
-        }
-        Ok(())
+        let detail = if args.plan.is_some() && !args.all { Detail::Totals } else { Detail::all_if(args.all) };
+        text::plan(&PlanText { plan, problems: &problems, refusals, requests: &requests, detail })
     };
-    let checked = match checked {
+    let report = |plan: &Plan| RunReport {
+        schema: "regsweep/run-report/1",
+        run: session.run.clone(),
+        header: plan.header.clone(),
+        freed: plan.freed.clone(),
+        planned_steps: plan.steps.len(),
+        refusals: Vec::new(),
+        executed: None,
+        condemned: plan.condemned.clone(),
+        recovered: session.recovered.iter().map(|recovered| recovered.run.clone()).collect(),
+        problems: &problems,
+        requests: store.read().requests(),
+    };
+    let checked = match survey.check(plan, store.read(), job) {
         Ok(checked) => checked,
-        Err(refusals) => {
-            tell(&refusals, None)?;
+        Err(refused) => {
+            if args.store.json {
+                let refusals = refused.refusals.iter().map(ToString::to_string).collect();
+                json(&RunReport { refusals, ..report(&refused.plan) })?;
+            } else {
+                data(&shown(&refused.plan, &refused.refusals));
+            }
             return Ok(Exit::Refused);
         }
     };
+    // A person sees what will be done before it is done.
+    if !args.store.json {
+        data(&shown(checked.plan(), &[]));
+    }
+    let mut report = report(checked.plan());
     let executed = sweep(session, checked, &survey, store, job, stop).await?;
-    tell(&[], Some(&executed))?;
+    report.requests = store.read().requests();
+    if args.store.json {
+        json(&RunReport { executed: Some(&executed), ..report })?;
+    } else {
+        data(&text::executed(&session.run, &executed, !job.limits.trash_keep.is_zero(), &report.requests));
+    }
     after_word(job, &executed);
     Ok(if executed.failed.is_empty() { Exit::Done } else { Exit::SomeFailed })
 }
@@ -162,8 +168,9 @@ async fn sweep(
 
 fn read_plan(path: &std::path::Path) -> Result<(Option<Policy>, Option<Plan>), Failure> {
     let origin = path.display().to_string();
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read the plan {origin}")).map_err(usage)?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the plan {origin}"))
+        .map_err(usage)?;
     let plan = Plan::read(&text).map_err(|why| usage(anyhow::anyhow!("{origin} is no plan file: {why}")))?;
     let named = plan.header.policy_origin.clone().unwrap_or_else(|| "the plan's policy".into());
     let policy = match &plan.header.policy {
@@ -178,7 +185,9 @@ fn warn_of_cache(args: &RunArgs) {
     use crate::config::registry::DescriptorCache;
     if let Ok(Some(config)) = args.store.registry_configuration() {
         if args.policy.offline && !config.read_only {
-            talk("assuming that the registry is stopped or read-only: its configuration does not say read-only");
+            talk(
+                "assuming that the registry is stopped or read-only: its configuration does not say read-only",
+            );
         }
         match config.cache {
             DescriptorCache::InMemory => talk(

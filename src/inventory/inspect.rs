@@ -4,9 +4,10 @@ use rayon::prelude::*;
 
 use super::scan::{join, link_state};
 use super::{BlobId, History, Inventory, Link};
+use crate::layout::distribution::{self, Part};
 use crate::layout::{Directory, Entry, RegistryLayout};
 use crate::oci::Digest;
-use crate::store::{LocalTree, Meta, StoreError};
+use crate::store::{LocalTree, Meta, Near, StoreError};
 
 /// Asks size and time of the data of `ids`, where that is not known yet. Returns those whose directory is there without
 /// data, and marks them as not present.
@@ -21,25 +22,28 @@ pub fn blobs(
 ) -> Result<Vec<BlobId>, StoreError> {
     let table = &mut inventory.blobs;
     let wanted: Vec<BlobId> = ids.iter().copied().filter(|id| table.changed(*id).is_none()).collect();
+    let near = tree.near(distribution::blobs_root())?;
     let found: Vec<Option<Meta>> = wanted
         .par_iter()
         .map(|id| match layout.key(&Entry::BlobData { digest: table.digest(*id) }) {
-            Some(key) => tree.stat(&key),
+            Some(key) => near.stat(&key),
             None => Ok(None),
         })
         .collect::<Result<_, _>>()?;
     let mut empty = Vec::new();
     for (id, meta) in wanted.into_iter().zip(found) {
-        match meta {
-            Some(meta) => table.measure(id, meta.size, meta.changed),
-            None => {
-                table.set_present(id, false);
-                empty.push(id);
-            }
+        if let Some(meta) = meta {
+            table.measure(id, meta.size, meta.changed);
+        } else {
+            table.set_present(id, false);
+            empty.push(id);
         }
     }
     Ok(empty)
 }
+
+/// What was asked of one link, and the answer; `None` when it was known already.
+type Look = Option<(Digest, Option<Meta>)>;
 
 /// Asks what the layer links at these places (repository and layer, by index) look like.
 ///
@@ -51,21 +55,29 @@ pub fn layer_links(
     inventory: &mut Inventory,
     places: &[(usize, usize)],
 ) -> Result<(), StoreError> {
-    let found: Vec<Option<(Digest, Option<Meta>)>> = places
-        .par_iter()
-        .map(|&(repository, layer)| {
-            let repository = &inventory.repositories[repository];
-            if repository.layers[layer].changed.is_some() {
-                return Ok(None);
-            }
-            let digest = inventory.blobs.digest(repository.layers[layer].digest);
-            let Some(key) = layout.key(&Entry::LayerLink { repository: repository.name.as_str(), digest }) else {
-                return Ok(None);
+    // Links of one repository are next to each other, so that each group has one open directory.
+    let groups: Vec<&[(usize, usize)]> = places.chunk_by(|one, next| one.0 == next.0).collect();
+    let found: Vec<Vec<Look>> = groups
+        .into_par_iter()
+        .map(|group| {
+            let repository = &inventory.repositories[group[0].0];
+            let near = tree.near(&distribution::repository_part(repository.name.as_str(), Part::Layers))?;
+            let look = |&(_, layer): &(usize, usize)| {
+                if repository.layers[layer].changed.is_some() {
+                    return Ok(None);
+                }
+                let digest = inventory.blobs.digest(repository.layers[layer].digest);
+                let Some(key) =
+                    layout.key(&Entry::LayerLink { repository: repository.name.as_str(), digest })
+                else {
+                    return Ok(None);
+                };
+                Ok(Some((digest, near.stat(&key)?)))
             };
-            Ok(Some((digest, tree.stat(&key)?)))
+            group.par_iter().map(look).collect::<Result<_, StoreError>>()
         })
         .collect::<Result<_, StoreError>>()?;
-    for (&(repository, layer), found) in places.iter().zip(found) {
+    for (&(repository, layer), found) in places.iter().zip(found.into_iter().flatten()) {
         if let Some((digest, meta)) = found {
             let layer = &mut inventory.repositories[repository].layers[layer];
             layer.link = meta.map_or(Link::Missing, |meta| link_state(&digest, meta.size));
@@ -87,6 +99,7 @@ pub fn histories(
 ) -> Result<(), StoreError> {
     for &index in repositories {
         let repository = &inventory.repositories[index];
+        let near = tree.near(&distribution::repository_part(repository.name.as_str(), Part::Tags))?;
         let found: Vec<Option<Vec<Digest>>> = repository
             .tags
             .par_iter()
@@ -94,16 +107,18 @@ pub fn histories(
                 if tag.history.is_some() {
                     return Ok(None);
                 }
-                let directory = Directory::Tag { repository: repository.name.as_str(), tag: tag.name.as_str() };
+                let directory =
+                    Directory::Tag { repository: repository.name.as_str(), tag: tag.name.as_str() };
                 let Some(directory) = layout.directory_key(&directory) else { return Ok(None) };
-                history(tree, layout, &join(&directory, "index")).map(Some)
+                history(&near, layout, &join(&directory, "index")).map(Some)
             })
             .collect::<Result<_, StoreError>>()?;
         let Inventory { repositories, blobs, .. } = inventory;
         for (tag, found) in repositories[index].tags.iter_mut().zip(found) {
             if let Some(mut digests) = found {
                 digests.sort_unstable();
-                let entries = digests.iter().map(|digest| History { digest: blobs.intern(digest), size: None });
+                let entries =
+                    digests.iter().map(|digest| History { digest: blobs.intern(digest), size: None });
                 tag.history = Some(entries.collect());
             }
         }
@@ -111,7 +126,7 @@ pub fn histories(
     Ok(())
 }
 
-fn history(tree: &LocalTree, layout: &dyn RegistryLayout, index: &str) -> Result<Vec<Digest>, StoreError> {
+fn history(tree: &Near<'_>, layout: &dyn RegistryLayout, index: &str) -> Result<Vec<Digest>, StoreError> {
     let mut digests = Vec::new();
     for (algorithm, _) in tree.list(index)?.map(|list| list.names).unwrap_or_default() {
         let directory = join(index, &algorithm);

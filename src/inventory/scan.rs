@@ -7,12 +7,12 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::{
-    Alias, BlobId, BlobTable, Depth, Gap, History, Inventory, LayerLink, Link, LooseFile, Parts, Repository, Revision, Tag,
-    Tally, Target, Upload, read,
+    Alias, BlobId, BlobTable, Depth, Gap, History, Inventory, LayerLink, Link, LooseFile, Parts, Repository,
+    Revision, Tag, Tally, Target, Upload, read,
 };
 use crate::layout::{Directory, Entry, RegistryLayout, distribution};
 use crate::oci::{Digest, RepositoryName, TagName};
-use crate::store::{Kind, LocalTree, Meta, StoreError};
+use crate::store::{Kind, LocalTree, Meta, Near, StoreError};
 
 /// Why a store could not be listed whole. Nothing is decided on a listing with a hole.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +46,10 @@ pub struct Options {
 pub fn scan(tree: &LocalTree, layout: &dyn RegistryLayout, options: Options) -> Result<Inventory, ScanError> {
     detect(tree)?;
     let threads = options.concurrency.max(1);
-    let pool =
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|_| ScanError::Threads(threads))?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|_| ScanError::Threads(threads))?;
     let scanner = Scanner {
         tree,
         layout,
@@ -59,14 +61,13 @@ pub fn scan(tree: &LocalTree, layout: &dyn RegistryLayout, options: Options) -> 
         // Candidates are listed before roots are read. A blob that is listed here and gains a reference later is seen as
         // referenced; in the other order a blob pushed in between would be listed with its reference unseen.
         scanner.walk(match options.depth {
-            Depth::Names => distribution::blobs_root().to_owned(),
-            Depth::Everything => String::new(),
+            Depth::Names => distribution::blobs_root(),
+            Depth::Everything => "",
         })?;
         if options.depth == Depth::Names {
-            scanner.walk(distribution::repositories_root().to_owned())?;
+            scanner.walk(distribution::repositories_root())?;
         }
-        let mut recorder =
-            scanner.recorder.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut recorder = scanner.recorder.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         recorder.sort();
         let mut inventory = recorder.into_inventory(options);
         inventory.pull_through_cache |= tree.stat("scheduler-state.json")?.is_some();
@@ -84,12 +85,21 @@ pub fn scan(tree: &LocalTree, layout: &dyn RegistryLayout, options: Options) -> 
 /// Finds the layout, or says what is there instead.
 fn detect(tree: &LocalTree) -> Result<(), ScanError> {
     let root = crate::layout::DISTRIBUTION_ROOT;
+    for key in
+        ["docker", "docker/registry", root, distribution::blobs_root(), distribution::repositories_root()]
+    {
+        if tree.stat(key)?.is_some_and(|meta| meta.kind == Kind::Symlink) {
+            return Err(ScanError::NoRegistry(format!(
+                "{}/{key} is a symbolic link, and links are not followed: put a bind mount in its place, or name the \
+                 directory that holds the whole registry",
+                tree.path().display()
+            )));
+        }
+    }
     let repositories = tree.stat(distribution::repositories_root())?;
     let blobs = tree.stat(distribution::blobs_root())?;
     let directory = |meta: Option<Meta>| meta.is_some_and(|meta| meta.kind == Kind::Directory);
     if directory(repositories) || directory(blobs) {
-        // A link on the way would make every listing below it fail later with a stranger message.
-        tree.list(root)?;
         return Ok(());
     }
     let place = tree.path().display();
@@ -125,7 +135,7 @@ struct Scanner<'s> {
 const LEAVES: usize = 128;
 
 impl<'s> Scanner<'s> {
-    fn walk(&self, key: String) -> Result<(), StoreError> {
+    fn walk(&self, key: &str) -> Result<(), StoreError> {
         rayon::scope(|scope| self.descend(scope, key));
         match self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
             Some(error) => Err(error),
@@ -133,17 +143,21 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    fn descend<'a>(&'a self, scope: &rayon::Scope<'a>, key: String)
+    fn descend<'a>(&'a self, scope: &rayon::Scope<'a>, key: &str)
     where
         's: 'a,
     {
         let visited = match self.depth {
-            Depth::Names => self.visit_names(scope, &key),
-            Depth::Everything => self.visit_everything(scope, &key),
+            Depth::Names => self.visit_names(scope, key),
+            Depth::Everything => self.visit_everything(scope, key),
         };
         if let Err(error) = visited {
-            self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
+            self.fail(error);
         }
+    }
+
+    fn fail(&self, error: StoreError) {
+        self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
     }
 
     /// Whether another task failed: the result is lost, so the rest need not be read.
@@ -166,18 +180,21 @@ impl<'s> Scanner<'s> {
                 Kind::Directory => match self.layout.classify_directory(&child) {
                     Directory::Open => {
                         batch.part(&child);
-                        scope.spawn(move |scope| self.descend(scope, child));
+                        scope.spawn(move |scope| self.descend(scope, &child));
                     }
                     Directory::Upload { repository, upload } => {
-                        batch.records.push(Record::Upload { repository: repository.into(), id: upload.into() });
-                        self.visit_leaf(&child, &mut batch)?;
+                        batch
+                            .records
+                            .push(Record::Upload { repository: repository.into(), id: upload.into() });
+                        self.visit_leaf(&self.tree.near(&child)?, &child, &mut batch)?;
                     }
                     leaf => batch.directory(leaf, &child),
                 },
-                Kind::File => match self.tree.stat(&child)? {
-                    Some(meta) => batch.file(self.layout, &child, meta),
-                    None => continue,
-                },
+                Kind::File => {
+                    if let Some(meta) = self.tree.stat(&child)? {
+                        batch.file(self.layout, &child, meta);
+                    }
+                }
                 Kind::Symlink | Kind::Other => batch.stranger(&child, kind),
             }
         }
@@ -202,17 +219,18 @@ impl<'s> Scanner<'s> {
                 Kind::Directory => match self.layout.classify_directory(&child) {
                     Directory::Open | Directory::OwnState | Directory::Foreign(_) => {
                         batch.part(&child);
-                        scope.spawn(move |scope| self.descend(scope, child));
+                        scope.spawn(move |scope| self.descend(scope, &child));
                     }
                     leaf => {
                         batch.leaf_seen(leaf, &child);
                         leaves.push(child);
                     }
                 },
-                Kind::File => match self.tree.stat(&child)? {
-                    Some(meta) => batch.file(self.layout, &child, meta),
-                    None => continue,
-                },
+                Kind::File => {
+                    if let Some(meta) = self.tree.stat(&child)? {
+                        batch.file(self.layout, &child, meta);
+                    }
+                }
                 Kind::Symlink | Kind::Other => batch.stranger(&child, kind),
             }
         }
@@ -224,29 +242,27 @@ impl<'s> Scanner<'s> {
             if chunk.is_empty() {
                 return Ok(());
             }
+            let parent = key.to_owned();
             scope.spawn(move |_| {
                 let mut batch = Batch::default();
-                for leaf in &chunk {
-                    if let Err(error) = self.visit_leaf(leaf, &mut batch) {
-                        self.failure
-                            .lock()
-                            .unwrap_or_else(std::sync::PoisonError::into_inner)
-                            .get_or_insert(error);
-                        return;
-                    }
+                let read = self.tree.near(&parent).and_then(|near| {
+                    chunk.iter().try_for_each(|leaf| self.visit_leaf(&near, leaf, &mut batch))
+                });
+                match read {
+                    Ok(()) => self.record(batch),
+                    Err(error) => self.fail(error),
                 }
-                self.record(batch);
             });
         }
     }
 
     /// Reads a leaf of the layout whole, with sizes and times: few files, seldom nested.
-    fn visit_leaf(&self, key: &str, batch: &mut Batch) -> Result<(), StoreError> {
-        let Some(found) = self.tree.list_with_meta(key)? else { return Ok(()) };
+    fn visit_leaf(&self, near: &Near<'_>, key: &str, batch: &mut Batch) -> Result<(), StoreError> {
+        let Some(found) = near.list_with_meta(key)? else { return Ok(()) };
         for (name, meta) in found {
             let child = join(key, &name);
             match meta.kind {
-                Kind::Directory => self.visit_leaf(&child, batch)?,
+                Kind::Directory => self.visit_leaf(near, &child, batch)?,
                 Kind::File => batch.file(self.layout, &child, meta),
                 other => batch.stranger(&child, other),
             }
@@ -289,7 +305,8 @@ enum Record {
 impl Batch {
     fn part(&mut self, key: &str) {
         if let Some((parent, part @ ("_layers" | "_manifests" | "_uploads"))) = key.rsplit_once('/') {
-            let repository = parent.strip_prefix(distribution::repositories_root()).and_then(|r| r.strip_prefix('/'));
+            let repository =
+                parent.strip_prefix(distribution::repositories_root()).and_then(|r| r.strip_prefix('/'));
             if let Some(repository) = repository {
                 let part = match part {
                     "_layers" => "_layers",
@@ -332,7 +349,12 @@ impl Batch {
     }
 
     fn file(&mut self, layout: &dyn RegistryLayout, key: &str, meta: Meta) {
-        let loose = || LooseFile { key: key.to_owned(), size: meta.size, modified: meta.modified, changed: meta.changed };
+        let loose = || LooseFile {
+            key: key.to_owned(),
+            size: meta.size,
+            modified: meta.modified,
+            changed: meta.changed,
+        };
         let meta_of = Some(meta);
         let record = match layout.classify(key) {
             Entry::BlobData { digest } => Record::Blob { digest, meta: meta_of },
@@ -361,7 +383,9 @@ impl Batch {
             }
             Entry::SchedulerState => Record::Scheduler { key: key.to_owned(), size: meta.size },
             Entry::OwnState => Record::OwnState { key: key.to_owned(), size: meta.size },
-            Entry::FolderMarker | Entry::Foreign(_) => Record::Foreign { key: key.to_owned(), size: meta.size },
+            Entry::FolderMarker | Entry::Foreign(_) => {
+                Record::Foreign { key: key.to_owned(), size: meta.size }
+            }
         };
         self.records.push(record);
     }
@@ -387,7 +411,8 @@ impl Batch {
                 self.records.push(Record::Gap {
                     repository: None,
                     key: key.clone(),
-                    why: "a directory whose name is not UTF-8; no registry writes one. Rename or remove it".into(),
+                    why: "a directory whose name is not UTF-8; no registry writes one. Rename or remove it"
+                        .into(),
                 });
             }
             self.records.push(Record::Foreign { key, size: 0 });
@@ -404,7 +429,8 @@ fn unknown_digest(repository: Option<&str>, key: &str) -> Record {
     Record::Gap {
         repository: repository.map(Into::into),
         key: key.to_owned(),
-        why: "not a sha256 or sha512 digest: what it means is not known, so everything it may need is kept".into(),
+        why: "not a sha256 or sha512 digest: what it means is not known, so everything it may need is kept"
+            .into(),
     }
 }
 
@@ -542,15 +568,29 @@ impl Recorder {
     }
 
     fn into_inventory(self, options: Options) -> Inventory {
-        let Self { blobs, repositories, temporary, signature_links, foreign, own_state, pull_through_cache, gaps, directories } = self;
+        let Self {
+            blobs,
+            repositories,
+            temporary,
+            signature_links,
+            foreign,
+            own_state,
+            pull_through_cache,
+            gaps,
+            directories,
+        } = self;
         let depth = options.depth;
-        let mut repositories: Vec<Repository> = repositories
-            .into_par_iter()
-            .filter_map(|(name, draft)| {
-                let name = RepositoryName::found(&name).ok()?;
-                Some(draft.finish(name, depth, &blobs))
-            })
-            .collect();
+        // The layout gives only names that can be held; one that cannot would hide what it needs.
+        let mut gaps = gaps;
+        let mut named = Vec::with_capacity(repositories.len());
+        for (name, draft) in repositories {
+            match RepositoryName::found(&name) {
+                Ok(name) => named.push((name, draft)),
+                Err(error) => gaps.push(Gap { repository: None, key: name.into(), why: error.to_string() }),
+            }
+        }
+        let mut repositories: Vec<Repository> =
+            named.into_par_iter().map(|(name, draft)| draft.finish(name, depth, &blobs)).collect();
         repositories.sort_by(|a, b| a.name.cmp(&b.name));
         Inventory {
             depth,
@@ -571,13 +611,18 @@ impl Recorder {
 
 impl Draft {
     fn finish(self, name: RepositoryName, depth: Depth, blobs: &BlobTable) -> Repository {
+        let mut pinned = false;
         let mut tags: Vec<Tag> = self
             .tags
             .into_iter()
             .filter_map(|(tag, mut draft)| {
                 draft.history.sort_by_key(|entry| blobs.digest(entry.digest));
+                let Ok(name) = TagName::found(&tag) else {
+                    pinned = true;
+                    return None;
+                };
                 Some(Tag {
-                    name: TagName::found(&tag).ok()?,
+                    name,
                     target: Target::Missing,
                     tagged: draft.meta.map(|meta| meta.modified),
                     changed: draft.meta.map(|meta| meta.changed),
@@ -611,7 +656,7 @@ impl Draft {
             signatures: self.signatures,
             uploads,
             parts: self.parts,
-            pinned: false,
+            pinned,
         }
     }
 }

@@ -15,7 +15,7 @@ pub mod build;
 mod check;
 pub mod limits;
 
-pub use check::{CheckedPlan, Refusal, World, check as check_plan};
+pub use check::{CheckedPlan, Refusal, Refused, World, check as check_plan};
 
 /// The `schema` of a plan file. A reader refuses any other.
 pub const SCHEMA: &str = "regsweep/plan/1";
@@ -181,6 +181,13 @@ pub enum Action {
         /// Its size in bytes.
         size: u64,
     },
+    /// Writes a layer link that a manifest needs and that is missing, although the blob is there.
+    Relink {
+        /// The repository.
+        repository: RepositoryName,
+        /// The blob.
+        digest: Digest,
+    },
     /// Brings a blob back from the trash: something needs it, and it is missing.
     Heal {
         /// The run that put it there.
@@ -198,14 +205,15 @@ impl Action {
     /// The place in the order. References go before what they refer to; healing before anything; purging last.
     pub fn stage(&self) -> u8 {
         match self {
-            Self::Heal { .. } => 0,
+            Self::Heal { .. } | Self::Relink { .. } => 0,
             Self::Untag { .. } => 1,
             Self::DeleteManifest { .. } => 2,
             Self::Unlink { .. } => 3,
             Self::Sweep { .. } => 4,
-            Self::RemoveDirectory { .. } => 5,
-            Self::RemoveRepository { .. } => 6,
-            Self::Abandon { .. } => 7,
+            // An upload that goes may be the last thing in a repository that goes.
+            Self::Abandon { .. } => 5,
+            Self::RemoveDirectory { .. } => 6,
+            Self::RemoveRepository { .. } => 7,
             Self::Purge { .. } => 8,
         }
     }
@@ -222,6 +230,7 @@ impl Action {
             Self::Abandon { .. } => "abandon",
             Self::Purge { .. } => "purge",
             Self::Heal { .. } => "heal",
+            Self::Relink { .. } => "relink",
         }
     }
 
@@ -240,7 +249,9 @@ impl std::fmt::Display for Action {
         let name = self.name();
         match self {
             Self::Untag { repository, tag, .. } => write!(f, "{name} {repository}:{tag}"),
-            Self::DeleteManifest { repository, digest, .. } | Self::Unlink { repository, digest } => {
+            Self::DeleteManifest { repository, digest, .. }
+            | Self::Unlink { repository, digest }
+            | Self::Relink { repository, digest } => {
                 write!(f, "{name} {repository}@{digest}")
             }
             Self::Sweep { digest, .. } | Self::Heal { digest, .. } => write!(f, "{name} {digest}"),
@@ -351,7 +362,9 @@ impl Plan {
             .and_then(|schema| schema.as_str().map(ToOwned::to_owned));
         match schema.as_deref() {
             Some(SCHEMA) => serde_json::from_str(text).map_err(|error| format!("it is no plan: {error}")),
-            Some(other) => Err(format!("its schema is {other}, and this version reads {SCHEMA}; make the plan again")),
+            Some(other) => {
+                Err(format!("its schema is {other}, and this version reads {SCHEMA}; make the plan again"))
+            }
             None => Err(format!("it has no schema; a plan file says {SCHEMA}")),
         }
     }

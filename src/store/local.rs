@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,7 +75,8 @@ const FIELDS: StatxFlags = StatxFlags::TYPE
 
 impl LocalTree {
     pub(super) fn open(path: &Path, meter: Arc<Meter>) -> io::Result<Self> {
-        let root = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let root =
+            rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self { root, path: path.to_path_buf(), meter, guarded: AtomicBool::new(true) })
     }
 
@@ -92,6 +93,138 @@ impl LocalTree {
         }
     }
 
+    /// A reader of what is below `key`.
+    ///
+    /// # Errors
+    /// Any answer but absence.
+    pub fn near(&self, key: &str) -> Result<Near<'_>, StoreError> {
+        let directory = self.open_directory(key)?;
+        Ok(Near { tree: self, directory, prefix: key.to_owned() })
+    }
+
+    /// A reader of the whole tree.
+    pub fn near_root(&self) -> Near<'_> {
+        Near { tree: self, directory: None, prefix: String::new() }
+    }
+
+    /// As [`Near::list`].
+    ///
+    /// # Errors
+    /// As [`Near::list`].
+    pub fn list(&self, key: &str) -> Result<Option<NameList>, StoreError> {
+        self.near_root().list(key)
+    }
+
+    /// As [`Near::stat`].
+    ///
+    /// # Errors
+    /// As [`Near::stat`].
+    pub fn stat(&self, key: &str) -> Result<Option<Meta>, StoreError> {
+        self.near_root().stat(key)
+    }
+
+    /// As [`Near::read`].
+    ///
+    /// # Errors
+    /// As [`Near::read`].
+    pub fn read(&self, key: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>, StoreError> {
+        self.near_root().read(key, limit)
+    }
+
+    /// Opens the directory `key` for changes within it; `None` when it is not there.
+    ///
+    /// # Errors
+    /// Any answer but absence, a symbolic link on the way included.
+    pub(crate) fn open_directory(&self, key: &str) -> Result<Option<OwnedFd>, StoreError> {
+        self.open_at(self.root.as_fd(), key, DIRECTORY).map_err(|source| StoreError::Io {
+            operation: "open",
+            key: key.into(),
+            source,
+        })
+    }
+
+    fn each(&self, directory: &OwnedFd, mut found: impl FnMut(&[u8], Kind)) -> io::Result<()> {
+        self.meter.list();
+        let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 16 * 1024 - 64];
+        let mut entries = RawDir::new(directory, &mut buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                // Some filesystems do not keep the type beside the name.
+                FileType::Unknown => match self.stat_at(directory, OsStr::from_bytes(name))? {
+                    Some(meta) => meta.kind,
+                    None => continue,
+                },
+                known => kind(known),
+            };
+            found(name, kind);
+        }
+        Ok(())
+    }
+
+    fn stat_at(&self, at: impl AsFd, name: &OsStr) -> io::Result<Option<Meta>> {
+        self.meter.stat();
+        stat_uncounted(at, name)
+    }
+
+    /// Opens `key` below an open directory; `None` when it is not there.
+    fn open_at(&self, at: BorrowedFd<'_>, key: &str, flags: OFlags) -> io::Result<Option<OwnedFd>> {
+        let key = if key.is_empty() { "." } else { key };
+        match self.open_guarded(at, key, flags) {
+            Ok(file) => Ok(Some(file)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn open_guarded(&self, at: BorrowedFd<'_>, key: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        if self.guarded.load(Ordering::Relaxed) {
+            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+            loop {
+                match rustix::fs::openat2(at, key, flags, Mode::empty(), resolve) {
+                    // A rename elsewhere in the tree makes the kernel give up now and then.
+                    Err(Errno::AGAIN | Errno::INTR) => {}
+                    Err(Errno::NOSYS | Errno::PERM) => {
+                        self.guarded.store(false, Ordering::Relaxed);
+                        break;
+                    }
+                    other => return other,
+                }
+            }
+        }
+        rustix::fs::openat(at, key, flags, Mode::empty())
+    }
+}
+
+/// Reading below one open directory: a short way to many neighbours. Keys stay whole, and one that is elsewhere is
+/// reached from the root.
+#[derive(Debug)]
+pub struct Near<'t> {
+    tree: &'t LocalTree,
+    directory: Option<OwnedFd>,
+    prefix: String,
+}
+
+impl Near<'_> {
+    fn at<'k>(&self, key: &'k str) -> (BorrowedFd<'_>, &'k str) {
+        match &self.directory {
+            Some(directory) => match key.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix('/')) {
+                Some(rest) => (directory.as_fd(), rest),
+                None => (self.tree.root.as_fd(), key),
+            },
+            None => (self.tree.root.as_fd(), key),
+        }
+    }
+
+    fn open_below(&self, key: &str, flags: OFlags) -> io::Result<Option<OwnedFd>> {
+        let (at, rest) = self.at(key);
+        self.tree.open_at(at, rest, flags)
+    }
+
     /// The names directly below `key`, in no order; `None` when there is no such directory.
     ///
     /// # Errors
@@ -103,7 +236,7 @@ impl LocalTree {
     fn list_inner(&self, key: &str) -> io::Result<Option<NameList>> {
         let Some(directory) = self.open_below(key, DIRECTORY)? else { return Ok(None) };
         let mut list = NameList::default();
-        self.each(&directory, |name, kind| match std::str::from_utf8(name) {
+        self.tree.each(&directory, |name, kind| match std::str::from_utf8(name) {
             Ok(name) => list.names.push((name.into(), kind)),
             Err(_) => list.foreign.push((String::from_utf8_lossy(name).into_owned(), kind)),
         })?;
@@ -114,15 +247,15 @@ impl LocalTree {
     /// A file that vanishes in between is left out.
     ///
     /// # Errors
-    /// As [`LocalTree::list`].
+    /// As [`Near::list`].
     pub fn list_with_meta(&self, key: &str) -> Result<Option<Vec<(String, Meta)>>, StoreError> {
         let error = |source| StoreError::Io { operation: "list", key: key.into(), source };
         let Some(directory) = self.open_below(key, DIRECTORY).map_err(error)? else { return Ok(None) };
         let mut names: Vec<Vec<u8>> = Vec::new();
-        self.each(&directory, |name, _| names.push(name.to_vec())).map_err(error)?;
+        self.tree.each(&directory, |name, _| names.push(name.to_vec())).map_err(error)?;
         let mut found = Vec::with_capacity(names.len());
         for name in names {
-            if let Some(meta) = self.stat_at(&directory, OsStr::from_bytes(&name)).map_err(error)? {
+            if let Some(meta) = self.tree.stat_at(&directory, OsStr::from_bytes(&name)).map_err(error)? {
                 found.push((String::from_utf8_lossy(&name).into_owned(), meta));
             }
         }
@@ -134,8 +267,12 @@ impl LocalTree {
     /// # Errors
     /// Any answer but absence.
     pub fn stat(&self, key: &str) -> Result<Option<Meta>, StoreError> {
-        self.stat_at(&self.root, OsStr::new(key))
-            .map_err(|source| StoreError::Io { operation: "stat", key: key.into(), source })
+        let (at, rest) = self.at(key);
+        self.tree.stat_at(at, OsStr::new(rest)).map_err(|source| StoreError::Io {
+            operation: "stat",
+            key: key.into(),
+            source,
+        })
     }
 
     /// The body of the file at `key` and its times; `None` when it is not there.
@@ -171,79 +308,15 @@ impl LocalTree {
             }
         }
         body.truncate(filled);
-        self.meter.get(filled as u64);
+        self.tree.meter.get(filled as u64);
         Ok(Some((body, meta)))
-    }
-
-    /// Opens the directory `key` for changes within it; `None` when it is not there.
-    ///
-    /// # Errors
-    /// Any answer but absence, a symbolic link on the way included.
-    pub(crate) fn open_directory(&self, key: &str) -> Result<Option<OwnedFd>, StoreError> {
-        self.open_below(key, DIRECTORY)
-            .map_err(|source| StoreError::Io { operation: "open", key: key.into(), source })
-    }
-
-    fn each(&self, directory: &OwnedFd, mut found: impl FnMut(&[u8], Kind)) -> io::Result<()> {
-        self.meter.list();
-        let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 32 * 1024];
-        let mut entries = RawDir::new(directory, &mut buffer);
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name == b"." || name == b".." {
-                continue;
-            }
-            let kind = match entry.file_type() {
-                // Some filesystems do not keep the type beside the name.
-                FileType::Unknown => match self.stat_at(directory, OsStr::from_bytes(name))? {
-                    Some(meta) => meta.kind,
-                    None => continue,
-                },
-                known => kind(known),
-            };
-            found(name, kind);
-        }
-        Ok(())
-    }
-
-    fn stat_at(&self, at: impl AsFd, name: &OsStr) -> io::Result<Option<Meta>> {
-        self.meter.stat();
-        stat_uncounted(at, name)
-    }
-
-    /// Opens `key` below the root; `None` when it is not there.
-    fn open_below(&self, key: &str, flags: OFlags) -> io::Result<Option<OwnedFd>> {
-        let key = if key.is_empty() { "." } else { key };
-        match self.open_guarded(key, flags) {
-            Ok(file) => Ok(Some(file)),
-            Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn open_guarded(&self, key: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        if self.guarded.load(Ordering::Relaxed) {
-            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-            loop {
-                match rustix::fs::openat2(&self.root, key, flags, Mode::empty(), resolve) {
-                    // A rename elsewhere in the tree makes the kernel give up now and then.
-                    Err(Errno::AGAIN | Errno::INTR) => {}
-                    Err(Errno::NOSYS | Errno::PERM) => {
-                        self.guarded.store(false, Ordering::Relaxed);
-                        break;
-                    }
-                    other => return other,
-                }
-            }
-        }
-        rustix::fs::openat(&self.root, key, flags, Mode::empty())
     }
 }
 
 /// `statx` of a name below `at`, or of `at` itself when the name is empty.
 fn stat_uncounted(at: impl AsFd, name: &OsStr) -> io::Result<Option<Meta>> {
-    let flags = AtFlags::SYMLINK_NOFOLLOW | if name.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::empty() };
+    let flags =
+        AtFlags::SYMLINK_NOFOLLOW | if name.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::empty() };
     match rustix::fs::statx(at, name.as_bytes(), flags, FIELDS) {
         Ok(found) => {
             let modified = timestamp(found.stx_mtime.tv_sec, found.stx_mtime.tv_nsec);

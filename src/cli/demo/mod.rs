@@ -71,13 +71,16 @@ impl Walk {
             plan: directory.join("plan.json"),
         };
         std::fs::write(&walk.policy, POLICY).with_context(|| cannot("write to")).map_err(usage)?;
-        registry::make(&walk.registry, System.now().into()).with_context(|| cannot("write to")).map_err(usage)?;
+        registry::make(&walk.registry, System.now().into())
+            .with_context(|| cannot("write to"))
+            .map_err(usage)?;
         Ok(walk)
     }
 
     /// The five steps. Ends at the first one that does not end well.
     async fn through(&self) -> CommandResult {
-        let (registry, policy, plan) = (self.registry.as_os_str(), self.policy.as_os_str(), self.plan.as_os_str());
+        let (registry, policy, plan) =
+            (self.registry.as_os_str(), self.policy.as_os_str(), self.plan.as_os_str());
         let word = |text: &str| OsString::from(text);
         let steps: [(&str, Vec<OsString>, &str); 6] = [
             (
@@ -166,14 +169,22 @@ impl Walk {
     /// The line to type for these words, with the program by the name it was called by.
     fn command(&self, words: &[OsString]) -> String {
         let program = std::env::args_os().next().unwrap_or_else(|| "regsweep".into());
-        std::iter::once(&program).chain(words).map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+        std::iter::once(&program)
+            .chain(words)
+            .map(|word| quoted(&word.to_string_lossy()))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
 /// A word as a shell reads it back.
 fn quoted(word: &str) -> String {
     let plain = |character: char| character.is_alphanumeric() || "/._-=:,%@+".contains(character);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]

@@ -118,12 +118,18 @@ impl Scene {
     /// Releases, one of them signed by a client that keeps its referrers under a fallback tag; a tag that moves.
     fn api(&mut self) -> io::Result<()> {
         let repository = "shop/api";
-        for (version, age) in [("v0.9.0", 210), ("v1.0.0", 150), ("v1.1.0", 95), ("v1.1.1", 60), ("v1.2.0", 20)] {
+        for (version, age) in
+            [("v0.9.0", 210), ("v1.0.0", 150), ("v1.1.0", 95), ("v1.1.1", 60), ("v1.2.0", 20)]
+        {
             let release = self.tagged(repository, version, age, 130)?;
             if version == "v0.9.0" || version == "v1.2.0" {
                 let statement = self.random.bytes(2 * KIB);
-                let referrer =
-                    self.builder.referrer(repository, &release, "application/vnd.in-toto+json", &statement)?;
+                let referrer = self.builder.referrer(
+                    repository,
+                    &release,
+                    "application/vnd.in-toto+json",
+                    &statement,
+                )?;
                 self.builder.fallback_index(repository, &release, &[referrer])?;
             }
         }
@@ -153,7 +159,8 @@ impl Scene {
         let emptied = self.tagged(repository, "2022.1", 700, 80)?;
         self.builder.empty_link(Link::Revision { repository, digest: &emptied })?;
         let unreadable = self.tagged(repository, "2022.2", 600, 80)?;
-        self.builder.corrupt_blob(&unreadable, b"{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.im")?;
+        self.builder
+            .corrupt_blob(&unreadable, b"{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.im")?;
         // Nothing is known to need this. Something unreadable might.
         let doubtful = self.layer(150)?;
         self.builder.layer_link(repository, &doubtful)
@@ -179,7 +186,10 @@ impl Scene {
             self.builder.upload_v7("shop/api", started, &received)?;
         }
         self.ago(200);
-        self.builder.foreign_file("docker/registry/v2/moved-from-the-old-server.txt", b"Ask Kim before you delete this.\n")?;
+        self.builder.foreign_file(
+            "docker/registry/v2/moved-from-the-old-server.txt",
+            b"Ask Kim before you delete this.\n",
+        )?;
         Ok(())
     }
 }

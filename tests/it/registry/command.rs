@@ -71,11 +71,18 @@ pub fn regsweep<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Fini
 
 /// Sweeps the store at `root` by `policy`, with the registry stopped.
 pub fn sweep_offline(root: &Path, policy: &str) -> Finished {
+    sweep(root, policy, &["--offline"])
+}
+
+/// Sweeps the store at `root` by `policy`, beside a registry that serves unless `options` say otherwise.
+pub fn sweep(root: &Path, policy: &str, options: &[&str]) -> Finished {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("policy.yml");
     std::fs::write(&file, policy).expect("the policy");
-    let (root, file) = (root.as_os_str(), file.as_os_str());
-    regsweep([OsStr::new("run"), root, "-p".as_ref(), file, "--offline".as_ref(), "--json".as_ref()])
+    let mut arguments = vec![OsStr::new("run"), root.as_os_str(), "-p".as_ref(), file.as_os_str()];
+    arguments.push("--json".as_ref());
+    arguments.extend(options.iter().map(OsStr::new));
+    regsweep(arguments)
 }
 
 /// What the registry's own garbage collection would delete, without doing so.

@@ -16,6 +16,7 @@ mod world;
 mod clients;
 mod collect;
 mod harness;
+mod online;
 mod restore;
 mod sweep;
 

@@ -9,7 +9,10 @@ use super::server::{Options, Registry, Version};
 use super::sweep::swept_store;
 use super::world::Fate;
 
-on_both_versions!(everything_pulls_byte_for_byte_after_a_restore, what_was_restored_can_be_swept_again,);
+on_both_versions!(
+    everything_pulls_byte_for_byte_after_a_restore,
+    what_was_restored_outlives_the_next_sweep_by_the_same_policy,
+);
 
 /// The names of the runs that the store remembers, oldest first.
 fn runs(root: &Path) -> Vec<String> {
@@ -37,12 +40,12 @@ fn everything_pulls_byte_for_byte_after_a_restore(version: Version) {
     world.check_all_data(root.path());
 }
 
-fn what_was_restored_can_be_swept_again(version: Version) {
+/// Whoever restored an image has a day to write the policy that keeps it.
+fn what_was_restored_outlives_the_next_sweep_by_the_same_policy(version: Version) {
     let (root, world) = swept_store(version);
     restore_last_run(root.path());
-    world.check_all_data(root.path());
     command::sweep_offline(root.path(), POLICY).expect(0);
     let registry = Registry::start(version, root.path(), Options::default());
-    world.check(&registry.client(), &[Fate::Kept]);
-    world.check_data(root.path(), &[Fate::Kept]);
+    world.check(&registry.client(), &[Fate::Kept, Fate::Removed]);
+    world.check_all_data(root.path());
 }

@@ -1,0 +1,53 @@
+//! Sweeps beside a registry that takes pushes all the while: links go, data waits.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use super::command::{self, Finished, POLICY};
+use super::corpus;
+use super::on_both_versions;
+use super::server::{Options, Registry, Version};
+use super::sweep::{files, filled_store, registry_directory};
+use super::world::Fate;
+
+on_both_versions!(
+    nothing_younger_than_the_grace_goes,
+    a_running_registry_serves_what_is_kept_and_takes_pushes_of_what_was_removed,
+);
+
+/// The policy with a grace: the real clock runs here, so a test waits for the grace to pass.
+fn policy(grace: &str) -> String {
+    POLICY.replace("grace: 0", &format!("grace: {grace}"))
+}
+
+fn sweep_online(root: &Path, grace: &str) -> Finished {
+    command::sweep(root, &policy(grace), &[])
+}
+
+fn nothing_younger_than_the_grace_goes(version: Version) {
+    let (root, _) = filled_store(version);
+    let before = files(&registry_directory(root.path()));
+    sweep_online(root.path(), "1h").expect(0);
+    assert!(before == files(&registry_directory(root.path())), "something young changed");
+}
+
+fn a_running_registry_serves_what_is_kept_and_takes_pushes_of_what_was_removed(version: Version) {
+    let root = tempfile::tempdir().expect("a directory");
+    let registry = Registry::start(version, root.path(), Options::default());
+    let world = corpus::populate(&registry.client(), version);
+    // Two runs: the directories that the first one leaves empty have to grow old before the second may take them.
+    for _ in 0..2 {
+        thread::sleep(Duration::from_millis(1_500));
+        sweep_online(root.path(), "1s").expect(0);
+    }
+    world.check(&registry.client(), &[Fate::Kept]);
+    // Nobody may have been told "here" of data that has gone.
+    world.check_all_data(root.path());
+    world.push_removed_again(&registry.client());
+    registry.stop();
+    let registry = Registry::start(version, root.path(), Options::default());
+    for stored in world.stored.iter().filter(|stored| stored.fate == Fate::Removed) {
+        registry.client().manifest(&stored.repository, &stored.manifest.digest).expect(200);
+    }
+}
