@@ -1,5 +1,7 @@
 //! The one integration binary.
 
+mod cli;
 mod independent;
 mod registry;
 mod synth;
+mod tidy;
