@@ -268,12 +268,7 @@ impl<'s> Scanner<'s> {
             Ok(None) if self.starts.contains(&key) => Ok(None),
             Ok(None) => Err(StoreError::Vanished { key: key.to_owned() }),
             Err(error) if error.is_denied() => {
-                let why =
-                    "this user may not list it, so what it refers to is not known: give read permission"
-                        .into();
-                self.record(Batch {
-                    records: vec![Record::Gap { repository: None, key: key.to_owned(), why }],
-                });
+                self.record(Batch { records: vec![denied(key)] });
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -282,7 +277,14 @@ impl<'s> Scanner<'s> {
 
     /// Reads a leaf of the layout whole, with sizes and times: few files, seldom nested.
     fn visit_leaf(&self, near: &Near<'_>, key: &str, batch: &mut Batch) -> Result<(), StoreError> {
-        let Some(found) = near.list_with_meta(key)? else { return Ok(()) };
+        let found = match near.list_with_meta(key) {
+            Ok(found) => found.unwrap_or_default(),
+            Err(error) if error.is_denied() => {
+                batch.records.push(denied(key));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         for (name, meta) in found {
             let child = join(key, &name);
             match meta.kind {
@@ -447,6 +449,11 @@ impl Batch {
 fn may_hide_references(key: &str) -> bool {
     let repositories = distribution::repositories_root();
     key.starts_with(repositories) || repositories.starts_with(key)
+}
+
+fn denied(key: &str) -> Record {
+    let why = "this user may not list it, so what it refers to is not known: give read permission".into();
+    Record::Gap { repository: None, key: key.to_owned(), why }
 }
 
 fn unknown_digest(repository: Option<&str>, key: &str) -> Record {
