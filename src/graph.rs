@@ -214,7 +214,9 @@ impl<'m> Marker<'m> {
         self.settle_followers(&mut decisions);
         if self.blind {
             let every: Vec<BlobId> = self.linked.keys().copied().collect();
-            every.into_iter().for_each(|id| self.reach(id, &Held::Gap));
+            for id in every {
+                self.reach(id, &Held::Gap);
+            }
         }
         if self.blind || self.repository.pinned {
             self.need_every_link();
@@ -237,7 +239,9 @@ impl<'m> Marker<'m> {
         let marks = RepositoryMarks { tags: decisions, revisions, needed: self.needed.clone() };
         // Whatever any manifest here refers to, kept or not.
         let every: Vec<BlobId> = self.linked.keys().copied().collect();
-        every.into_iter().for_each(|id| self.reach(id, &Held::Reference));
+        for id in every {
+            self.reach(id, &Held::Reference);
+        }
         (marks, self.needed)
     }
 
@@ -296,7 +300,9 @@ impl<'m> Marker<'m> {
     }
 
     fn tag_pinned(&self, tag: &TagName) -> bool {
-        self.rules.pinned().any(|pins| pins.tags.iter().any(|(name, pinned)| *name == self.repository.name && pinned == tag))
+        self.rules
+            .pinned()
+            .any(|pins| pins.tags.iter().any(|(name, pinned)| *name == self.repository.name && pinned == tag))
     }
 
     fn mark_roots(&mut self, decisions: &[Decision]) {
@@ -312,7 +318,9 @@ impl<'m> Marker<'m> {
             .filter(|(name, _)| *name == self.repository.name)
             .filter_map(|(_, digest)| self.inventory.blobs.find(digest))
             .collect();
-        pinned.into_iter().for_each(|id| self.reach(id, &Held::Pinned));
+        for id in pinned {
+            self.reach(id, &Held::Pinned);
+        }
         for revision in &self.repository.revisions {
             if revision.link == Link::Missing {
                 continue;
@@ -449,7 +457,8 @@ impl<'m> Marker<'m> {
             .collect();
         let Some(policy) = self.rules.policy else {
             for index in loose {
-                let keep = Decision { verdict: Verdict::Keep(KeepReason::NoPolicy), policy: None, class: None };
+                let keep =
+                    Decision { verdict: Verdict::Keep(KeepReason::NoPolicy), policy: None, class: None };
                 self.reach(self.repository.revisions[index].digest, &Held::Untagged(keep));
             }
             self.follow_subjects(decisions);
@@ -468,7 +477,8 @@ impl<'m> Marker<'m> {
         }
         let name = self.repository.name.as_str();
         let pushed = |index: &usize| self.repository.revisions[*index].pushed;
-        let facts: Vec<UntaggedFacts> = heads.iter().map(|index| UntaggedFacts { pushed: pushed(index) }).collect();
+        let facts: Vec<UntaggedFacts> =
+            heads.iter().map(|index| UntaggedFacts { pushed: pushed(index) }).collect();
         let mut gone = Vec::new();
         for (index, decision) in heads.iter().zip(policy.decide_untagged(name, &facts, self.rules.now)) {
             let digest = self.repository.revisions[*index].digest;

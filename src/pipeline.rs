@@ -75,7 +75,8 @@ pub async fn survey(
     let options = scan::Options { depth, concurrency: job.concurrency, now };
     tokio::task::block_in_place(|| {
         let mut inventory = scan::scan(store.tree(), layout, options)?;
-        let rules = Rules { policy: job.policy, grace: job.limits.grace.as_signed(), pins: &memory.pins, now };
+        let rules =
+            Rules { policy: job.policy, grace: job.limits.grace.as_signed(), pins: &memory.pins, now };
         let marks = graph::mark(&inventory, &rules);
         // Only candidates are worth a closer look.
         let candidates = build::candidates(&inventory, &marks);
@@ -88,7 +89,12 @@ pub async fn survey(
 
 impl Survey {
     fn rules<'r>(&'r self, job: &Job<'r>) -> Rules<'r> {
-        Rules { policy: job.policy, grace: job.limits.grace.as_signed(), pins: &self.memory.pins, now: self.now }
+        Rules {
+            policy: job.policy,
+            grace: job.limits.grace.as_signed(),
+            pins: &self.memory.pins,
+            now: self.now,
+        }
     }
 
     /// Blobs and links that are unneeded and too young to go.
@@ -168,6 +174,7 @@ pub async fn begin(
 ///
 /// # Errors
 /// When the journal cannot be written or the lease is lost.
+#[expect(clippy::too_many_arguments, reason = "everything a run is made of, passed on by its one caller")]
 pub async fn sweep(
     session: &Session,
     checked: CheckedPlan,
@@ -190,6 +197,6 @@ pub async fn sweep(
         regsweep: env!("CARGO_PKG_VERSION").into(),
     };
     let executed = sweep::execute(&session.lease, checked, store, layout, &run, || clock.now(), stop).await?;
-    state::write_condemned(store, job.mode, &survey.memory.condemned, &condemned).await?;
+    state::write_condemned(store, job.mode, !survey.memory.condemned.is_empty(), &condemned).await?;
     Ok(executed)
 }

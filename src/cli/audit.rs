@@ -31,8 +31,7 @@ pub(super) async fn run(args: AuditArgs) -> CommandResult {
     let store = ReadStore::open(&args.store.location()?)?;
     let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Everything, &System).await?;
     let young = survey.in_grace(&job);
-    let (classes, blobs) =
-        Classifier::run(&survey.inventory, &survey.marks, &young, &job.limits, survey.now);
+    let (classes, blobs) = Classifier::run(&survey.inventory, &survey.marks, &young, &job.limits, survey.now);
     let total = classes.values().fold(Amount::default(), |sum, amount| Amount {
         objects: sum.objects + amount.objects,
         bytes: sum.bytes + amount.bytes,

@@ -191,7 +191,8 @@ impl StoreArgs {
         if let Some(store) = &self.store {
             return Ok(store.parse()?);
         }
-        let config = self.registry_configuration()?.unwrap_or_else(|| unreachable!("clap requires one of the two"));
+        let config =
+            self.registry_configuration()?.unwrap_or_else(|| unreachable!("clap requires one of the two"));
         match config.storage {
             Storage::Filesystem { root } => Ok(Location::Directory(root)),
             other => Err(usage(anyhow::anyhow!(
@@ -204,7 +205,8 @@ impl StoreArgs {
     fn registry_configuration(&self) -> Result<Option<RegistryConfig>, Failure> {
         let Some(path) = &self.registry_config else { return Ok(None) };
         let origin = path.display().to_string();
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {origin}")).map_err(usage)?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {origin}")).map_err(usage)?;
         let environment = std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")).collect();
         RegistryConfig::read(&text, &origin, &environment).map(Some).map_err(usage)
     }
@@ -226,8 +228,9 @@ impl PolicyArgsOf {
 
 fn read_policy(path: &std::path::Path) -> Result<Policy, Failure> {
     let origin = path.display().to_string();
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read the policy {origin}")).map_err(usage)?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the policy {origin}"))
+        .map_err(usage)?;
     Policy::parse(&text, &origin).map_err(usage)
 }
 
@@ -259,7 +262,8 @@ impl Stop {
     }
 
     fn requested(&self) -> bool {
-        self.signal.load(Ordering::Relaxed) != 0 || self.deadline.is_some_and(|deadline| System.now() >= deadline)
+        self.signal.load(Ordering::Relaxed) != 0
+            || self.deadline.is_some_and(|deadline| System.now() >= deadline)
     }
 
     fn exit(&self) -> Option<Exit> {

@@ -54,7 +54,9 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
     if let Some(path) = &args.out {
         let mut text = serde_json::to_string_pretty(&plan).map_err(usage)?;
         text.push('\n');
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display())).map_err(usage)?;
+        std::fs::write(path, text)
+            .with_context(|| format!("cannot write {}", path.display()))
+            .map_err(usage)?;
         talk(&format!("the plan is in {}; carry it out with: regsweep run STORE --plan {0}", path.display()));
     }
     let problems = Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash);
@@ -68,7 +70,13 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
             requests,
         })?;
     } else {
-        let said = PlanText { plan: &plan, problems: &problems, refusals: &refusals, requests: &requests, all: args.all };
+        let said = PlanText {
+            plan: &plan,
+            problems: &problems,
+            refusals: &refusals,
+            requests: &requests,
+            all: args.all,
+        };
         data(&text::plan(&said));
     }
     Ok(if refusals.is_empty() { Exit::Done } else { Exit::Refused })

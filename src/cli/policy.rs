@@ -41,13 +41,11 @@ pub(super) fn run(args: &PolicyArgs) -> CommandResult {
             }
         }
         PolicyCommand::Show { preset: None } => data(&format!("{}\n", presets::names().join("\n"))),
-        PolicyCommand::Show { preset: Some(name) } => match presets::text(name) {
-            Some(text) => data(text),
-            None => {
-                let known = presets::names().join(", ");
-                return Err(usage(anyhow::anyhow!("there is no preset {name}; there are {known}")));
-            }
-        },
+        PolicyCommand::Show { preset: Some(name) } => {
+            let known = || presets::names().join(", ");
+            let missing = || usage(anyhow::anyhow!("there is no preset {name}; there are {}", known()));
+            data(presets::text(name).ok_or_else(missing)?);
+        }
     }
     Ok(Exit::Done)
 }

@@ -7,7 +7,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    CommandResult, Failure, LAYOUT, PolicyArgsOf, Stop, StoreArgs, audit, data, json, plan as plan_command, talk, usage,
+    CommandResult, Failure, LAYOUT, PolicyArgsOf, Stop, StoreArgs, audit, data, json, plan as plan_command,
+    talk, usage,
 };
 use crate::clock::{Clock as _, System};
 use crate::config::values::Period;
@@ -165,8 +166,9 @@ async fn sweep(
 
 fn read_plan(path: &std::path::Path) -> Result<(Option<Policy>, Option<Plan>), Failure> {
     let origin = path.display().to_string();
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read the plan {origin}")).map_err(usage)?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the plan {origin}"))
+        .map_err(usage)?;
     let plan = Plan::read(&text).map_err(|why| usage(anyhow::anyhow!("{origin} is no plan file: {why}")))?;
     let named = plan.header.policy_origin.clone().unwrap_or_else(|| "the plan's policy".into());
     let policy = match &plan.header.policy {
@@ -181,7 +183,9 @@ fn warn_of_cache(args: &RunArgs) {
     use crate::config::registry::DescriptorCache;
     if let Ok(Some(config)) = args.store.registry_configuration() {
         if args.policy.offline && !config.read_only {
-            talk("assuming that the registry is stopped or read-only: its configuration does not say read-only");
+            talk(
+                "assuming that the registry is stopped or read-only: its configuration does not say read-only",
+            );
         }
         match config.cache {
             DescriptorCache::InMemory => talk(

@@ -91,7 +91,9 @@ pub(super) async fn run(args: StatusArgs) -> CommandResult {
 
 fn tell(status: &Status) {
     match &status.lease {
-        Some(lease) if lease.held => data(&format!("lease      held by {}, renewed {}\n", lease.holder, lease.renewed)),
+        Some(lease) if lease.held => {
+            data(&format!("lease      held by {}, renewed {}\n", lease.holder, lease.renewed));
+        }
         _ => data("lease      free\n"),
     }
     data(&format!("condemned  {} blobs\n", text::number(status.condemned)));
@@ -110,7 +112,9 @@ fn tell(status: &Status) {
         let outcome = match (run.ended, run.freed_bytes, run.failed) {
             (false, ..) => "interrupted; the next run looks after it".to_owned(),
             (true, Some(freed), Some(0)) => format!("freed {}", text::bytes(freed)),
-            (true, Some(freed), Some(failed)) => format!("freed {}, {failed} steps failed", text::bytes(freed)),
+            (true, Some(freed), Some(failed)) => {
+                format!("freed {}, {failed} steps failed", text::bytes(freed))
+            }
             (true, ..) => "restored".to_owned(),
         };
         data(&format!("run        {}   {outcome}\n", run.run));

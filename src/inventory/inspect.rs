@@ -32,16 +32,18 @@ pub fn blobs(
         .collect::<Result<_, _>>()?;
     let mut empty = Vec::new();
     for (id, meta) in wanted.into_iter().zip(found) {
-        match meta {
-            Some(meta) => table.measure(id, meta.size, meta.changed),
-            None => {
-                table.set_present(id, false);
-                empty.push(id);
-            }
+        if let Some(meta) = meta {
+            table.measure(id, meta.size, meta.changed);
+        } else {
+            table.set_present(id, false);
+            empty.push(id);
         }
     }
     Ok(empty)
 }
+
+/// What was asked of one link, and the answer; `None` when it was known already.
+type Look = Option<(Digest, Option<Meta>)>;
 
 /// Asks what the layer links at these places (repository and layer, by index) look like.
 ///
@@ -55,7 +57,7 @@ pub fn layer_links(
 ) -> Result<(), StoreError> {
     // Links of one repository are next to each other, so that each group has one open directory.
     let groups: Vec<&[(usize, usize)]> = places.chunk_by(|one, next| one.0 == next.0).collect();
-    let found: Vec<Vec<Option<(Digest, Option<Meta>)>>> = groups
+    let found: Vec<Vec<Look>> = groups
         .into_par_iter()
         .map(|group| {
             let repository = &inventory.repositories[group[0].0];
@@ -65,7 +67,9 @@ pub fn layer_links(
                     return Ok(None);
                 }
                 let digest = inventory.blobs.digest(repository.layers[layer].digest);
-                let Some(key) = layout.key(&Entry::LayerLink { repository: repository.name.as_str(), digest }) else {
+                let Some(key) =
+                    layout.key(&Entry::LayerLink { repository: repository.name.as_str(), digest })
+                else {
                     return Ok(None);
                 };
                 Ok(Some((digest, near.stat(&key)?)))
@@ -103,7 +107,8 @@ pub fn histories(
                 if tag.history.is_some() {
                     return Ok(None);
                 }
-                let directory = Directory::Tag { repository: repository.name.as_str(), tag: tag.name.as_str() };
+                let directory =
+                    Directory::Tag { repository: repository.name.as_str(), tag: tag.name.as_str() };
                 let Some(directory) = layout.directory_key(&directory) else { return Ok(None) };
                 history(&near, layout, &join(&directory, "index")).map(Some)
             })
@@ -112,7 +117,8 @@ pub fn histories(
         for (tag, found) in repositories[index].tags.iter_mut().zip(found) {
             if let Some(mut digests) = found {
                 digests.sort_unstable();
-                let entries = digests.iter().map(|digest| History { digest: blobs.intern(digest), size: None });
+                let entries =
+                    digests.iter().map(|digest| History { digest: blobs.intern(digest), size: None });
                 tag.history = Some(entries.collect());
             }
         }

@@ -21,13 +21,16 @@ const READS_OF_A_DAMAGED_LINK: usize = 5;
 /// Manifests whose bodies are in memory at once.
 const CHUNK: usize = 2048;
 
+/// A link's content, or what is wrong with it, and its times.
+type LinkRead = (Result<Digest, String>, Meta);
+
 /// Reads what every tag points to, with the time of its link.
 pub(super) fn tags(
     tree: &LocalTree,
     layout: &dyn RegistryLayout,
     inventory: &mut Inventory,
 ) -> Result<(), StoreError> {
-    let read: Vec<Vec<(Option<Result<Digest, String>>, Option<Meta>)>> = inventory
+    let read: Vec<Vec<Option<LinkRead>>> = inventory
         .repositories
         .par_iter()
         .map(|repository| {
@@ -36,17 +39,18 @@ pub(super) fn tags(
                 .tags
                 .par_iter()
                 .map(|tag| {
-                    let entry = Entry::TagCurrent { repository: repository.name.as_str(), tag: tag.name.as_str() };
-                    let Some(key) = layout.key(&entry) else { return Ok((None, None)) };
+                    let entry =
+                        Entry::TagCurrent { repository: repository.name.as_str(), tag: tag.name.as_str() };
+                    let Some(key) = layout.key(&entry) else { return Ok(None) };
                     read_link(&near, &key)
-                        .map(|found| found.map_or((None, None), |(digest, meta)| (Some(digest), Some(meta))))
                 })
                 .collect::<Result<Vec<_>, StoreError>>()
         })
         .collect::<Result<_, StoreError>>()?;
     let Inventory { repositories, blobs, gaps, .. } = inventory;
     for (repository, read) in repositories.iter_mut().zip(read) {
-        for (tag, (digest, meta)) in repository.tags.iter_mut().zip(read) {
+        for (tag, read) in repository.tags.iter_mut().zip(read) {
+            let (digest, meta) = read.unzip();
             tag.target = match digest {
                 None => Target::Missing,
                 Some(Ok(digest)) => Target::Manifest(blobs.intern(&digest)),
@@ -58,11 +62,14 @@ pub(super) fn tags(
                 tag.size = meta.size;
             }
             if let Target::Corrupt(why) = &tag.target {
-                let entry = Entry::TagCurrent { repository: repository.name.as_str(), tag: tag.name.as_str() };
+                let entry =
+                    Entry::TagCurrent { repository: repository.name.as_str(), tag: tag.name.as_str() };
                 gaps.push(Gap {
                     repository: Some(repository.name.clone()),
                     key: layout.key(&entry).unwrap_or_default(),
-                    why: format!("{why}: which manifest the tag means is not known. Push the tag again, or delete it"),
+                    why: format!(
+                        "{why}: which manifest the tag means is not known. Push the tag again, or delete it"
+                    ),
                 });
                 repository.pinned = true;
             }
@@ -83,7 +90,7 @@ pub(super) fn aliases(
             let digest = blobs.digest(alias.alias);
             let entry = Entry::LayerLink { repository: repository.name.as_str(), digest };
             let Some(key) = layout.key(&entry) else { continue };
-            let why = match read_link(&tree.near("")?, &key)? {
+            let why = match read_link(&tree.near_root(), &key)? {
                 None => continue,
                 Some((found, meta)) => {
                     alias.size = meta.size;
@@ -178,7 +185,7 @@ pub(super) fn manifests(
 enum Raw {
     Missing,
     Unreadable(String, Option<Meta>),
-    Read(Manifest, Meta),
+    Read(Box<Manifest>, Meta),
 }
 
 fn read_manifest(tree: &Near<'_>, layout: &dyn RegistryLayout, digest: &Digest) -> Result<Raw, StoreError> {
@@ -193,10 +200,13 @@ fn read_manifest(tree: &Near<'_>, layout: &dyn RegistryLayout, digest: &Digest) 
         Err(error) => return Err(error),
     };
     if !digest.matches(&body) {
-        return Ok(Raw::Unreadable("its content has another digest: the disk or a copy damaged it".into(), Some(meta)));
+        return Ok(Raw::Unreadable(
+            "its content has another digest: the disk or a copy damaged it".into(),
+            Some(meta),
+        ));
     }
     Ok(match manifest::read(&body) {
-        Ok(manifest) => Raw::Read(manifest, meta),
+        Ok(manifest) => Raw::Read(Box::new(manifest), meta),
         Err(error) => Raw::Unreadable(error.to_string(), Some(meta)),
     })
 }
@@ -279,7 +289,9 @@ fn recheck_missing(
     let Inventory { repositories, blobs, manifests, .. } = inventory;
     for repository in repositories {
         for revision in &mut repository.revisions {
-            if revision.link == Link::Missing || !matches!(manifests.get(&revision.digest), Some(Body::Missing)) {
+            if revision.link == Link::Missing
+                || !matches!(manifests.get(&revision.digest), Some(Body::Missing))
+            {
                 continue;
             }
             let digest = blobs.digest(revision.digest);
@@ -294,7 +306,11 @@ fn recheck_missing(
     Ok(())
 }
 
-fn pin_unreadable(layout: &dyn RegistryLayout, inventory: &mut Inventory, unresolved: &FxHashMap<BlobId, String>) {
+fn pin_unreadable(
+    layout: &dyn RegistryLayout,
+    inventory: &mut Inventory,
+    unresolved: &FxHashMap<BlobId, String>,
+) {
     let Inventory { repositories, blobs, manifests, gaps, .. } = inventory;
     let gapped: FxHashSet<RepositoryName> = gaps.iter().filter_map(|gap| gap.repository.clone()).collect();
     for repository in repositories {
@@ -303,12 +319,18 @@ fn pin_unreadable(layout: &dyn RegistryLayout, inventory: &mut Inventory, unreso
         for revision in revisions.iter().filter(|revision| revision.link != Link::Missing) {
             let why = match (manifests.get(&revision.digest), unresolved.get(&revision.digest)) {
                 (Some(Body::Unreadable(why)), _) => format!("the manifest is not understood: {why}"),
-                (_, Some(digest)) => format!("the manifest refers to {digest}, which is no digest that is known"),
+                (_, Some(digest)) => {
+                    format!("the manifest refers to {digest}, which is no digest that is known")
+                }
                 _ => continue,
             };
             *pinned = true;
             let entry = Entry::BlobData { digest: blobs.digest(revision.digest) };
-            gaps.push(Gap { repository: Some(name.clone()), key: layout.key(&entry).unwrap_or_default(), why });
+            gaps.push(Gap {
+                repository: Some(name.clone()),
+                key: layout.key(&entry).unwrap_or_default(),
+                why,
+            });
         }
     }
 }
@@ -350,7 +372,7 @@ pub(super) fn signatures(
 }
 
 /// Reads a link, again when it looks torn. `None` when it is not there.
-fn read_link(tree: &Near<'_>, key: &str) -> Result<Option<(Result<Digest, String>, Meta)>, StoreError> {
+fn read_link(tree: &Near<'_>, key: &str) -> Result<Option<LinkRead>, StoreError> {
     let mut last = None;
     for _ in 0..READS_OF_A_DAMAGED_LINK {
         let (body, meta) = match tree.read(key, MAX_LINK_BYTES) {

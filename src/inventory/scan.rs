@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::{
-    Alias, BlobId, BlobTable, Depth, Gap, History, Inventory, LayerLink, Link, LooseFile, Parts, Repository, Revision, Tag,
-    Tally, Target, Upload, read,
+    Alias, BlobId, BlobTable, Depth, Gap, History, Inventory, LayerLink, Link, LooseFile, Parts, Repository,
+    Revision, Tag, Tally, Target, Upload, read,
 };
 use crate::layout::{Directory, Entry, RegistryLayout, distribution};
 use crate::oci::{Digest, RepositoryName, TagName};
@@ -46,8 +46,10 @@ pub struct Options {
 pub fn scan(tree: &LocalTree, layout: &dyn RegistryLayout, options: Options) -> Result<Inventory, ScanError> {
     detect(tree)?;
     let threads = options.concurrency.max(1);
-    let pool =
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|_| ScanError::Threads(threads))?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|_| ScanError::Threads(threads))?;
     let scanner = Scanner {
         tree,
         layout,
@@ -59,14 +61,13 @@ pub fn scan(tree: &LocalTree, layout: &dyn RegistryLayout, options: Options) -> 
         // Candidates are listed before roots are read. A blob that is listed here and gains a reference later is seen as
         // referenced; in the other order a blob pushed in between would be listed with its reference unseen.
         scanner.walk(match options.depth {
-            Depth::Names => distribution::blobs_root().to_owned(),
-            Depth::Everything => String::new(),
+            Depth::Names => distribution::blobs_root(),
+            Depth::Everything => "",
         })?;
         if options.depth == Depth::Names {
-            scanner.walk(distribution::repositories_root().to_owned())?;
+            scanner.walk(distribution::repositories_root())?;
         }
-        let mut recorder =
-            scanner.recorder.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut recorder = scanner.recorder.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         recorder.sort();
         let mut inventory = recorder.into_inventory(options);
         inventory.pull_through_cache |= tree.stat("scheduler-state.json")?.is_some();
@@ -84,7 +85,9 @@ pub fn scan(tree: &LocalTree, layout: &dyn RegistryLayout, options: Options) -> 
 /// Finds the layout, or says what is there instead.
 fn detect(tree: &LocalTree) -> Result<(), ScanError> {
     let root = crate::layout::DISTRIBUTION_ROOT;
-    for key in ["docker", "docker/registry", root, distribution::blobs_root(), distribution::repositories_root()] {
+    for key in
+        ["docker", "docker/registry", root, distribution::blobs_root(), distribution::repositories_root()]
+    {
         if tree.stat(key)?.is_some_and(|meta| meta.kind == Kind::Symlink) {
             return Err(ScanError::NoRegistry(format!(
                 "{}/{key} is a symbolic link, and links are not followed: put a bind mount in its place, or name the \
@@ -132,7 +135,7 @@ struct Scanner<'s> {
 const LEAVES: usize = 128;
 
 impl<'s> Scanner<'s> {
-    fn walk(&self, key: String) -> Result<(), StoreError> {
+    fn walk(&self, key: &str) -> Result<(), StoreError> {
         rayon::scope(|scope| self.descend(scope, key));
         match self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
             Some(error) => Err(error),
@@ -140,13 +143,13 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    fn descend<'a>(&'a self, scope: &rayon::Scope<'a>, key: String)
+    fn descend<'a>(&'a self, scope: &rayon::Scope<'a>, key: &str)
     where
         's: 'a,
     {
         let visited = match self.depth {
-            Depth::Names => self.visit_names(scope, &key),
-            Depth::Everything => self.visit_everything(scope, &key),
+            Depth::Names => self.visit_names(scope, key),
+            Depth::Everything => self.visit_everything(scope, key),
         };
         if let Err(error) = visited {
             self.fail(error);
@@ -177,18 +180,21 @@ impl<'s> Scanner<'s> {
                 Kind::Directory => match self.layout.classify_directory(&child) {
                     Directory::Open => {
                         batch.part(&child);
-                        scope.spawn(move |scope| self.descend(scope, child));
+                        scope.spawn(move |scope| self.descend(scope, &child));
                     }
                     Directory::Upload { repository, upload } => {
-                        batch.records.push(Record::Upload { repository: repository.into(), id: upload.into() });
+                        batch
+                            .records
+                            .push(Record::Upload { repository: repository.into(), id: upload.into() });
                         self.visit_leaf(&self.tree.near(&child)?, &child, &mut batch)?;
                     }
                     leaf => batch.directory(leaf, &child),
                 },
-                Kind::File => match self.tree.stat(&child)? {
-                    Some(meta) => batch.file(self.layout, &child, meta),
-                    None => continue,
-                },
+                Kind::File => {
+                    if let Some(meta) = self.tree.stat(&child)? {
+                        batch.file(self.layout, &child, meta);
+                    }
+                }
                 Kind::Symlink | Kind::Other => batch.stranger(&child, kind),
             }
         }
@@ -213,17 +219,18 @@ impl<'s> Scanner<'s> {
                 Kind::Directory => match self.layout.classify_directory(&child) {
                     Directory::Open | Directory::OwnState | Directory::Foreign(_) => {
                         batch.part(&child);
-                        scope.spawn(move |scope| self.descend(scope, child));
+                        scope.spawn(move |scope| self.descend(scope, &child));
                     }
                     leaf => {
                         batch.leaf_seen(leaf, &child);
                         leaves.push(child);
                     }
                 },
-                Kind::File => match self.tree.stat(&child)? {
-                    Some(meta) => batch.file(self.layout, &child, meta),
-                    None => continue,
-                },
+                Kind::File => {
+                    if let Some(meta) = self.tree.stat(&child)? {
+                        batch.file(self.layout, &child, meta);
+                    }
+                }
                 Kind::Symlink | Kind::Other => batch.stranger(&child, kind),
             }
         }
@@ -298,7 +305,8 @@ enum Record {
 impl Batch {
     fn part(&mut self, key: &str) {
         if let Some((parent, part @ ("_layers" | "_manifests" | "_uploads"))) = key.rsplit_once('/') {
-            let repository = parent.strip_prefix(distribution::repositories_root()).and_then(|r| r.strip_prefix('/'));
+            let repository =
+                parent.strip_prefix(distribution::repositories_root()).and_then(|r| r.strip_prefix('/'));
             if let Some(repository) = repository {
                 let part = match part {
                     "_layers" => "_layers",
@@ -341,7 +349,12 @@ impl Batch {
     }
 
     fn file(&mut self, layout: &dyn RegistryLayout, key: &str, meta: Meta) {
-        let loose = || LooseFile { key: key.to_owned(), size: meta.size, modified: meta.modified, changed: meta.changed };
+        let loose = || LooseFile {
+            key: key.to_owned(),
+            size: meta.size,
+            modified: meta.modified,
+            changed: meta.changed,
+        };
         let meta_of = Some(meta);
         let record = match layout.classify(key) {
             Entry::BlobData { digest } => Record::Blob { digest, meta: meta_of },
@@ -370,7 +383,9 @@ impl Batch {
             }
             Entry::SchedulerState => Record::Scheduler { key: key.to_owned(), size: meta.size },
             Entry::OwnState => Record::OwnState { key: key.to_owned(), size: meta.size },
-            Entry::FolderMarker | Entry::Foreign(_) => Record::Foreign { key: key.to_owned(), size: meta.size },
+            Entry::FolderMarker | Entry::Foreign(_) => {
+                Record::Foreign { key: key.to_owned(), size: meta.size }
+            }
         };
         self.records.push(record);
     }
@@ -396,7 +411,8 @@ impl Batch {
                 self.records.push(Record::Gap {
                     repository: None,
                     key: key.clone(),
-                    why: "a directory whose name is not UTF-8; no registry writes one. Rename or remove it".into(),
+                    why: "a directory whose name is not UTF-8; no registry writes one. Rename or remove it"
+                        .into(),
                 });
             }
             self.records.push(Record::Foreign { key, size: 0 });
@@ -413,7 +429,8 @@ fn unknown_digest(repository: Option<&str>, key: &str) -> Record {
     Record::Gap {
         repository: repository.map(Into::into),
         key: key.to_owned(),
-        why: "not a sha256 or sha512 digest: what it means is not known, so everything it may need is kept".into(),
+        why: "not a sha256 or sha512 digest: what it means is not known, so everything it may need is kept"
+            .into(),
     }
 }
 
@@ -551,7 +568,17 @@ impl Recorder {
     }
 
     fn into_inventory(self, options: Options) -> Inventory {
-        let Self { blobs, repositories, temporary, signature_links, foreign, own_state, pull_through_cache, gaps, directories } = self;
+        let Self {
+            blobs,
+            repositories,
+            temporary,
+            signature_links,
+            foreign,
+            own_state,
+            pull_through_cache,
+            gaps,
+            directories,
+        } = self;
         let depth = options.depth;
         // The layout gives only names that can be held; one that cannot would hide what it needs.
         let mut gaps = gaps;

@@ -77,7 +77,9 @@ impl BlobTable {
 
     /// The digest of a row.
     pub fn digest(&self, id: BlobId) -> Digest {
-        self.long.get(&id.0).map_or_else(|| Digest::Sha256(self.digests[id.index()]), |whole| Digest::Sha512(*whole))
+        self.long
+            .get(&id.0)
+            .map_or_else(|| Digest::Sha256(self.digests[id.index()]), |whole| Digest::Sha512(*whole))
     }
 
     /// Whether data was listed for it.
@@ -191,7 +193,9 @@ fn hash_parts(head: &[u8; 32], long: bool) -> u64 {
 
 fn same(digests: &[[u8; 32]], long: &FxHashMap<u32, [u8; 64]>, row: u32, digest: &Digest) -> bool {
     match digest {
-        Digest::Sha256(bytes) => digests[row as usize] == *bytes && !(!long.is_empty() && long.contains_key(&row)),
+        Digest::Sha256(bytes) => {
+            digests[row as usize] == *bytes && (long.is_empty() || !long.contains_key(&row))
+        }
         Digest::Sha512(bytes) => long.get(&row).is_some_and(|whole| whole == bytes),
     }
 }

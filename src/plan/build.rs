@@ -209,8 +209,12 @@ impl Builder<'_> {
             let missing = row.is_some_and(|id| marks.live.contains(id) && !inventory.blobs.is_present(id));
             if let (true, Some(digest)) = (missing, item.digest) {
                 if healed.insert(digest) {
-                    let action =
-                        Action::Heal { run: item.run.clone(), place: item.place.clone(), digest, size: item.size };
+                    let action = Action::Heal {
+                        run: item.run.clone(),
+                        place: item.place.clone(),
+                        digest,
+                        size: item.size,
+                    };
                     self.push(action, Reason::NeededAgain, None);
                 }
                 continue;
@@ -256,7 +260,12 @@ impl Builder<'_> {
             };
             let history = tag.history.iter().flatten().map(|entry| blobs.digest(entry.digest)).collect();
             self.steps.push(Step {
-                action: Action::Untag { repository: repository.name.clone(), tag: tag.name.clone(), target, history },
+                action: Action::Untag {
+                    repository: repository.name.clone(),
+                    tag: tag.name.clone(),
+                    target,
+                    history,
+                },
                 evidence: Evidence { reason: Reason::Policy(decision.clone()), changed: tag.changed },
             });
         }
@@ -278,10 +287,15 @@ impl Builder<'_> {
             let reason = match fate {
                 Fate::Kept(_) => continue,
                 Fate::Absent => {
-                    self.remove_directory(&Directory::Revision { repository: repository.name.as_str(), digest });
+                    self.remove_directory(&Directory::Revision {
+                        repository: repository.name.as_str(),
+                        digest,
+                    });
                     continue;
                 }
-                Fate::Expired(Gone::Untagged(decision) | Gone::Orphaned(decision)) => Reason::Policy(decision.clone()),
+                Fate::Expired(Gone::Untagged(decision) | Gone::Orphaned(decision)) => {
+                    Reason::Policy(decision.clone())
+                }
                 Fate::Expired(Gone::Along) => Reason::Along,
             };
             let histories =
@@ -332,11 +346,14 @@ impl Builder<'_> {
     /// missing after an interrupted run, or when a push was answered by a cache while a link went.
     fn missing_links(&mut self, repository: &Repository, marked: &crate::graph::RepositoryMarks) {
         let inventory = self.sources.inventory;
-        let linked = repository.layers.iter().filter(|layer| layer.link != Link::Missing).map(|layer| layer.digest);
-        let manifests = repository.revisions.iter().filter(|one| one.link != Link::Missing).map(|one| one.digest);
+        let linked =
+            repository.layers.iter().filter(|layer| layer.link != Link::Missing).map(|layer| layer.digest);
+        let manifests =
+            repository.revisions.iter().filter(|one| one.link != Link::Missing).map(|one| one.digest);
         let mut there: FxHashSet<BlobId> = linked.chain(manifests).collect();
         for (revision, fate) in repository.revisions.iter().zip(&marked.revisions) {
-            let Some(facts) = inventory.facts(revision.digest).filter(|_| matches!(fate, Fate::Kept(_))) else {
+            let Some(facts) = inventory.facts(revision.digest).filter(|_| matches!(fate, Fate::Kept(_)))
+            else {
                 continue;
             };
             let layers = facts
@@ -361,9 +378,11 @@ impl Builder<'_> {
         let Sources { rules, limits, .. } = *self.sources;
         let mut left = false;
         for upload in &repository.uploads {
-            let idle = |at: Timestamp| rules.now.duration_since(at) >= limits.uploads_abandoned_after.as_signed();
+            let idle =
+                |at: Timestamp| rules.now.duration_since(at) >= limits.uploads_abandoned_after.as_signed();
             if upload.files.is_empty() {
-                let directory = Directory::Upload { repository: repository.name.as_str(), upload: &upload.id };
+                let directory =
+                    Directory::Upload { repository: repository.name.as_str(), upload: &upload.id };
                 if upload.active().is_none_or(idle) {
                     self.remove_directory(&directory);
                 } else {
@@ -389,7 +408,8 @@ impl Builder<'_> {
         uploads_left: bool,
     ) {
         let Sources { rules, mode, .. } = *self.sources;
-        let wanted = rules.policy.is_some_and(|policy| policy.empty_repositories() == EmptyRepositories::Remove);
+        let wanted =
+            rules.policy.is_some_and(|policy| policy.empty_repositories() == EmptyRepositories::Remove);
         let tags_left = marked.tags.iter().any(|decision| !decision.is_expired());
         let manifests_left = marked.revisions.iter().any(|fate| matches!(fate, Fate::Kept(_)));
         let young_links = repository.layers.iter().any(|layer| {
@@ -464,7 +484,8 @@ fn freed(inventory: &Inventory, marks: &Marks, swept: &[BlobId], steps: &[Step])
     let mut freed = Freed { blobs: swept.len() as u64, ..Freed::default() };
     let mut holders: FxHashMap<BlobId, Vec<usize>> = swept.iter().map(|id| (*id, Vec::new())).collect();
     for (index, repository) in inventory.repositories.iter().enumerate() {
-        let links = repository.layers.iter().filter(|layer| layer.link != Link::Missing).map(|layer| layer.digest);
+        let links =
+            repository.layers.iter().filter(|layer| layer.link != Link::Missing).map(|layer| layer.digest);
         let revisions =
             repository.revisions.iter().filter(|revision| revision.link != Link::Missing).map(|r| r.digest);
         for id in links.chain(revisions) {
@@ -488,7 +509,9 @@ fn freed(inventory: &Inventory, marks: &Marks, swept: &[BlobId], steps: &[Step])
             [only] => by_repository[*only].0 += size,
             several => {
                 freed.shared_bytes += size;
-                several.iter().for_each(|index| by_repository[*index].1 += size);
+                for index in several {
+                    by_repository[*index].1 += size;
+                }
             }
         }
     }
@@ -503,7 +526,8 @@ fn freed(inventory: &Inventory, marks: &Marks, swept: &[BlobId], steps: &[Step])
             repository: repository.name.clone(),
             tags: repository.tags.len() as u64,
             tags_gone: marked.tags.iter().filter(|decision| decision.is_expired()).count() as u64,
-            manifests_gone: marked.revisions.iter().filter(|fate| matches!(fate, Fate::Expired(_))).count() as u64,
+            manifests_gone: marked.revisions.iter().filter(|fate| matches!(fate, Fate::Expired(_))).count()
+                as u64,
             exclusive_bytes: by_repository[index].0,
             shared_bytes: by_repository[index].1,
         };

@@ -173,9 +173,7 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
     unsafe_steps.extend(allowed_by_policy(&plan, world));
     unsafe_steps.sort_by_key(|(step, _)| *step);
     unsafe_steps.dedup();
-    refusals.extend(
-        unsafe_steps.into_iter().take(NAMED).map(|(step, why)| Refusal::Unsafe { step, why }),
-    );
+    refusals.extend(unsafe_steps.into_iter().take(NAMED).map(|(step, why)| Refusal::Unsafe { step, why }));
     if refusals.is_empty() { Ok(CheckedPlan(plan)) } else { Err(Box::new(Refused { plan, refusals })) }
 }
 
@@ -249,7 +247,8 @@ fn plausible(plan: &Plan, world: &World<'_>) -> Vec<Refusal> {
         }
     }
     let manifests = now[2].1;
-    let gone = plan.steps.iter().filter(|step| matches!(step.action, Action::DeleteManifest { .. })).count() as u64;
+    let gone =
+        plan.steps.iter().filter(|step| matches!(step.action, Action::DeleteManifest { .. })).count() as u64;
     if manifests > 0 && gone >= manifests && !world.limits.repository_may_empty {
         refusals.push(Refusal::NothingLeft { before: manifests });
     }
@@ -301,7 +300,9 @@ fn within_limits(plan: &Plan, world: &World<'_>) -> Vec<Refusal> {
             .inventory
             .repositories
             .iter()
-            .filter(|repository| gone.get(&repository.name).is_some_and(|n| *n >= repository.tags.len() as u64))
+            .filter(|repository| {
+                gone.get(&repository.name).is_some_and(|n| *n >= repository.tags.len() as u64)
+            })
             .collect();
         if let Some(first) = emptied.first() {
             let others = match emptied.len() {
@@ -359,9 +360,9 @@ impl<'a> After<'a> {
                     after.tags.insert((repository, tag), step);
                     by_name.contains_key(repository)
                 }
-                Action::DeleteManifest { repository, digest, .. } => place(repository, digest)
-                    .map(|place| after.manifests.insert(place, step))
-                    .is_some(),
+                Action::DeleteManifest { repository, digest, .. } => {
+                    place(repository, digest).map(|place| after.manifests.insert(place, step)).is_some()
+                }
                 Action::Unlink { repository, digest } => {
                     place(repository, digest).map(|place| after.links.insert(place, step)).is_some()
                 }
@@ -403,7 +404,9 @@ fn remains(after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
         }
     }
     if world.inventory.gaps.iter().any(|gap| gap.repository.is_none()) {
-        found.extend(after.data.values().map(|step| (*step, "something of the store could not be read".into())));
+        found.extend(
+            after.data.values().map(|step| (*step, "something of the store could not be read".into())),
+        );
     }
     found
 }
@@ -461,8 +464,10 @@ impl Left<'_> {
             }
         }
         if let Some(step) = self.after.repositories.get(&self.index) {
-            let tags_left =
-                repository.tags.iter().any(|tag| !self.after.tags.contains_key(&(&repository.name, &tag.name)));
+            let tags_left = repository
+                .tags
+                .iter()
+                .any(|tag| !self.after.tags.contains_key(&(&repository.name, &tag.name)));
             if tags_left || !remaining.is_empty() || repository.pinned {
                 self.found.push((*step, format!("{} is not empty", repository.name)));
             }
@@ -479,10 +484,13 @@ impl Left<'_> {
         if blind {
             let why = format!("something in {} could not be read", repository.name);
             let links = repository.layers.iter().map(|layer| layer.digest);
-            let aliased = repository.aliases.iter().flat_map(|alias| std::iter::once(alias.alias).chain(alias.target));
+            let aliased =
+                repository.aliases.iter().flat_map(|alias| std::iter::once(alias.alias).chain(alias.target));
             let revisions = repository.revisions.iter().map(|revision| revision.digest);
             let every: Vec<BlobId> = links.chain(aliased).chain(revisions).collect();
-            every.into_iter().for_each(|id| self.must_stay(id, &why));
+            for id in every {
+                self.must_stay(id, &why);
+            }
             for tag in &repository.tags {
                 if let Some(step) = self.after.tags.get(&(&repository.name, &tag.name)) {
                     self.found.push((*step, why.clone()));
@@ -508,13 +516,18 @@ impl Left<'_> {
     fn must_stay(&mut self, id: BlobId, why: &str) {
         let place = (self.index, id);
         let after = self.after;
-        for step in [after.data.get(&id), after.manifests.get(&place), after.links.get(&place)].into_iter().flatten() {
+        for step in
+            [after.data.get(&id), after.manifests.get(&place), after.links.get(&place)].into_iter().flatten()
+        {
             self.found.push((*step, format!("{}: {why}", self.world.inventory.blobs.digest(id))));
         }
         if let Some(step) = after.purged.get(&id)
             && !self.world.inventory.blobs.is_present(id)
         {
-            self.found.push((*step, format!("{} is missing and needed: {why}", self.world.inventory.blobs.digest(id))));
+            self.found.push((
+                *step,
+                format!("{} is missing and needed: {why}", self.world.inventory.blobs.digest(id)),
+            ));
         }
     }
 
@@ -573,9 +586,13 @@ fn old_enough(plan: &Plan, after: &After<'_>, world: &World<'_>) -> Vec<Violatio
                 found.push((*step, why()));
             }
         }
-        for layer in repository.layers.iter().filter(|layer| layer.link != Link::Missing && young(layer.changed)) {
+        for layer in
+            repository.layers.iter().filter(|layer| layer.link != Link::Missing && young(layer.changed))
+        {
             found.extend(after.links.get(&(index, layer.digest)).map(|step| (*step, why())));
-            found.extend(after.data.get(&layer.digest).map(|step| (*step, "it was linked within the grace".into())));
+            found.extend(
+                after.data.get(&layer.digest).map(|step| (*step, "it was linked within the grace".into())),
+            );
         }
     }
     for (id, step) in &after.data {
@@ -602,7 +619,8 @@ fn old_enough(plan: &Plan, after: &After<'_>, world: &World<'_>) -> Vec<Violatio
 fn allowed_by_policy(plan: &Plan, world: &World<'_>) -> Vec<Violation> {
     let mut found = Vec::new();
     for (step, one) in plan.steps.iter().enumerate() {
-        let (Action::Untag { repository, .. } | Action::DeleteManifest { repository, .. }) = &one.action else {
+        let (Action::Untag { repository, .. } | Action::DeleteManifest { repository, .. }) = &one.action
+        else {
             continue;
         };
         let Some(policy) = world.policy else {

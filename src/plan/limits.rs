@@ -103,8 +103,9 @@ impl FromStr for Accept {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let percentage =
-            |value: &str| value.parse::<Percentage>().map_err(|error| format!("{value:?} is no percentage: {error}"));
+        let percentage = |value: &str| {
+            value.parse::<Percentage>().map_err(|error| format!("{value:?} is no percentage: {error}"))
+        };
         match text.split_once('=') {
             Some(("tags", value)) => Ok(Self::Tags(percentage(value)?)),
             Some(("bytes", value)) => Ok(Self::Bytes(percentage(value)?)),

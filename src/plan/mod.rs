@@ -362,7 +362,9 @@ impl Plan {
             .and_then(|schema| schema.as_str().map(ToOwned::to_owned));
         match schema.as_deref() {
             Some(SCHEMA) => serde_json::from_str(text).map_err(|error| format!("it is no plan: {error}")),
-            Some(other) => Err(format!("its schema is {other}, and this version reads {SCHEMA}; make the plan again")),
+            Some(other) => {
+                Err(format!("its schema is {other}, and this version reads {SCHEMA}; make the plan again"))
+            }
             None => Err(format!("it has no schema; a plan file says {SCHEMA}")),
         }
     }

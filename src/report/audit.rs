@@ -252,19 +252,20 @@ impl<'c> Classifier<'c> {
     fn layer_links(&self, index: usize, found: &mut Vec<(Class, u64)>) {
         let repository = &self.inventory.repositories[index];
         let needed = &self.marks.repositories[index].needed;
-        let class = |id: BlobId, target: BlobId, changed: Option<Timestamp>| {
-            let present = self.inventory.blobs.is_present(target);
-            match (needed.contains(&id) || needed.contains(&target), present) {
-                (true, true) => Class::Live,
-                (true, false) => Class::BrokenImage,
-                (false, false) => Class::DanglingLink,
-                (false, true) if changed.is_some_and(|changed| self.too_young(changed)) => Class::InGrace,
-                (false, true) if self.marks.live.contains(target) => {
-                    if self.marks.referenced.contains(id) { Class::Expired } else { Class::Unreferenced }
+        let class =
+            |id: BlobId, target: BlobId, changed: Option<Timestamp>| {
+                let present = self.inventory.blobs.is_present(target);
+                match (needed.contains(&id) || needed.contains(&target), present) {
+                    (true, true) => Class::Live,
+                    (true, false) => Class::BrokenImage,
+                    (false, false) => Class::DanglingLink,
+                    (false, true) if changed.is_some_and(|changed| self.too_young(changed)) => Class::InGrace,
+                    (false, true) if self.marks.live.contains(target) => {
+                        if self.marks.referenced.contains(id) { Class::Expired } else { Class::Unreferenced }
+                    }
+                    (false, true) => self.unneeded(target),
                 }
-                (false, true) => self.unneeded(target),
-            }
-        };
+            };
         for layer in &repository.layers {
             match layer.link {
                 Link::Missing => {}

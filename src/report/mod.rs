@@ -6,9 +6,9 @@ pub mod text;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
+use crate::graph::{Fate, Marks};
 use crate::inventory::{BlobId, Gap, Inventory, Link, Target};
 use crate::oci::{Digest, Kind, RepositoryName, TagName};
-use crate::graph::{Fate, Marks};
 
 /// An image that cannot be pulled whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -120,8 +120,7 @@ impl Problems {
             }
             let (missing, unlinked) = lacks(inventory, &links, revision.digest);
             if !missing.is_empty() || !unlinked.is_empty() {
-                let leads =
-                    |tag: &&crate::inventory::Tag| tag.target == Target::Manifest(revision.digest);
+                let leads = |tag: &&crate::inventory::Tag| tag.target == Target::Manifest(revision.digest);
                 self.broken_images.push(BrokenImage {
                     repository: name(),
                     manifest: digest(revision.digest),
@@ -139,7 +138,9 @@ impl Problems {
                     continue;
                 }
                 Target::Missing => None,
-                Target::Manifest(id) if links.manifests.contains(id) && inventory.blobs.is_present(*id) => continue,
+                Target::Manifest(id) if links.manifests.contains(id) && inventory.blobs.is_present(*id) => {
+                    continue;
+                }
                 Target::Manifest(id) => Some(digest(*id)),
             };
             self.dangling_tags.push(DanglingTag { repository: name(), tag: tag.name.clone(), target });
@@ -200,7 +201,11 @@ impl<'a> Links<'a> {
 }
 
 /// What a manifest refers to that is missing, and what is there without a link.
-pub(crate) fn lacks(inventory: &Inventory, links: &Links<'_>, manifest: BlobId) -> (Vec<BlobId>, Vec<BlobId>) {
+pub(crate) fn lacks(
+    inventory: &Inventory,
+    links: &Links<'_>,
+    manifest: BlobId,
+) -> (Vec<BlobId>, Vec<BlobId>) {
     let (mut missing, mut unlinked) = (Vec::new(), Vec::new());
     if !inventory.blobs.is_present(manifest) {
         missing.push(manifest);

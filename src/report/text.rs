@@ -106,7 +106,11 @@ pub fn audit(audit: &Audit, problems: bool) -> String {
         bytes(audit.total.bytes),
         counted(audit.total.objects, "object", "objects")
     );
-    let _ = writeln!(text, "{:<20} {:>12} {:>14}   {:>12} {:>14}", "", "objects", "bytes", "of them blobs", "bytes");
+    let _ = writeln!(
+        text,
+        "{:<20} {:>12} {:>14}   {:>12} {:>14}",
+        "", "objects", "bytes", "of them blobs", "bytes"
+    );
     for class in Class::ALL {
         let (all, blobs) = (audit.classes[&class], audit.blobs[&class]);
         if all.objects == 0 {
@@ -137,7 +141,7 @@ pub fn audit(audit: &Audit, problems: bool) -> String {
 /// Every problem, a line each.
 fn all_problems(text: &mut String, problems: &Problems) {
     for gap in &problems.gaps {
-        let pins = gap.repository.as_ref().map_or("every blob".to_owned(), |name| name.to_string());
+        let pins = gap.repository.as_ref().map_or("every blob".to_owned(), ToString::to_string);
         let _ = writeln!(text, "  unreadable: {} (pins {pins}): {}", gap.key, gap.why);
     }
     for broken in &problems.broken_images {
@@ -156,7 +160,11 @@ fn all_problems(text: &mut String, problems: &Problems) {
         let _ = writeln!(text, "  dangling tag: {}:{} points to {target}", dangling.repository, dangling.tag);
     }
     for corrupt in &problems.corrupt_links {
-        let _ = writeln!(text, "  corrupt link: {}: {} has {} bytes", corrupt.repository, corrupt.what, corrupt.size);
+        let _ = writeln!(
+            text,
+            "  corrupt link: {}: {} has {} bytes",
+            corrupt.repository, corrupt.what, corrupt.size
+        );
     }
     for opaque in &problems.opaque_manifests {
         let kind = opaque.media_type.as_deref().unwrap_or("no media type");
@@ -267,7 +275,9 @@ fn steps(text: &mut String, plan: &Plan, all: bool) {
 }
 
 fn tag_line(text: &mut String, step: &Step) {
-    if let (Action::Untag { repository, tag, .. }, Reason::Policy(decision)) = (&step.action, &step.evidence.reason) {
+    if let (Action::Untag { repository, tag, .. }, Reason::Policy(decision)) =
+        (&step.action, &step.evidence.reason)
+    {
         let _ = writeln!(text, "  {repository}:{tag}   {decision}");
     }
 }
@@ -279,8 +289,14 @@ fn freed_table(text: &mut String, plan: &Plan, all: bool) {
     }
     let shown = if all { usize::MAX } else { SHOWN };
     let mut rows: Vec<_> = freed.repositories.iter().collect();
-    rows.sort_by_key(|row| (std::cmp::Reverse(row.exclusive_bytes + row.shared_bytes), row.repository.clone()));
-    let _ = writeln!(text, "\n{:<40} {:>12} {:>10} {:>14} {:>14}", "freed", "tags", "manifests", "alone", "shared");
+    rows.sort_by_key(|row| {
+        (std::cmp::Reverse(row.exclusive_bytes + row.shared_bytes), row.repository.clone())
+    });
+    let _ = writeln!(
+        text,
+        "\n{:<40} {:>12} {:>10} {:>14} {:>14}",
+        "freed", "tags", "manifests", "alone", "shared"
+    );
     for row in rows.iter().take(shown) {
         let tags = format!("{} of {}", number(row.tags_gone), number(row.tags));
         let _ = writeln!(
@@ -294,7 +310,11 @@ fn freed_table(text: &mut String, plan: &Plan, all: bool) {
         );
     }
     if rows.len() > shown {
-        let _ = writeln!(text, "… and {} more repositories (--all shows them)", number((rows.len() - shown) as u64));
+        let _ = writeln!(
+            text,
+            "… and {} more repositories (--all shows them)",
+            number((rows.len() - shown) as u64)
+        );
     }
     let _ = writeln!(
         text,
@@ -340,7 +360,8 @@ pub fn refused(text: &mut String, refusals: &[Refusal]) {
 /// What became of a run.
 pub fn executed(run: &str, executed: &Executed, keeps_trash: bool, cost: &Requests) -> String {
     let mut text = String::new();
-    let done: Vec<String> = executed.done.iter().map(|(name, count)| format!("{} {name}", number(*count))).collect();
+    let done: Vec<String> =
+        executed.done.iter().map(|(name, count)| format!("{} {name}", number(*count))).collect();
     let done = if done.is_empty() { "nothing to do".to_owned() } else { done.join(", ") };
     let _ = writeln!(text, "\nrun        {run}   {done}");
     let _ = writeln!(text, "freed      {}", bytes(executed.freed_bytes));

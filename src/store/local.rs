@@ -75,7 +75,8 @@ const FIELDS: StatxFlags = StatxFlags::TYPE
 
 impl LocalTree {
     pub(super) fn open(path: &Path, meter: Arc<Meter>) -> io::Result<Self> {
-        let root = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let root =
+            rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self { root, path: path.to_path_buf(), meter, guarded: AtomicBool::new(true) })
     }
 
@@ -101,7 +102,8 @@ impl LocalTree {
         Ok(Near { tree: self, directory, prefix: key.to_owned() })
     }
 
-    fn from_root(&self) -> Near<'_> {
+    /// A reader of the whole tree.
+    pub fn near_root(&self) -> Near<'_> {
         Near { tree: self, directory: None, prefix: String::new() }
     }
 
@@ -110,7 +112,7 @@ impl LocalTree {
     /// # Errors
     /// As [`Near::list`].
     pub fn list(&self, key: &str) -> Result<Option<NameList>, StoreError> {
-        self.from_root().list(key)
+        self.near_root().list(key)
     }
 
     /// As [`Near::stat`].
@@ -118,7 +120,7 @@ impl LocalTree {
     /// # Errors
     /// As [`Near::stat`].
     pub fn stat(&self, key: &str) -> Result<Option<Meta>, StoreError> {
-        self.from_root().stat(key)
+        self.near_root().stat(key)
     }
 
     /// As [`Near::read`].
@@ -126,7 +128,7 @@ impl LocalTree {
     /// # Errors
     /// As [`Near::read`].
     pub fn read(&self, key: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>, StoreError> {
-        self.from_root().read(key, limit)
+        self.near_root().read(key, limit)
     }
 
     /// Opens the directory `key` for changes within it; `None` when it is not there.
@@ -134,13 +136,16 @@ impl LocalTree {
     /// # Errors
     /// Any answer but absence, a symbolic link on the way included.
     pub(crate) fn open_directory(&self, key: &str) -> Result<Option<OwnedFd>, StoreError> {
-        self.open_at(self.root.as_fd(), key, DIRECTORY)
-            .map_err(|source| StoreError::Io { operation: "open", key: key.into(), source })
+        self.open_at(self.root.as_fd(), key, DIRECTORY).map_err(|source| StoreError::Io {
+            operation: "open",
+            key: key.into(),
+            source,
+        })
     }
 
     fn each(&self, directory: &OwnedFd, mut found: impl FnMut(&[u8], Kind)) -> io::Result<()> {
         self.meter.list();
-        let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 32 * 1024];
+        let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 16 * 1024 - 64];
         let mut entries = RawDir::new(directory, &mut buffer);
         while let Some(entry) = entries.next() {
             let entry = entry?;
@@ -263,9 +268,11 @@ impl Near<'_> {
     /// Any answer but absence.
     pub fn stat(&self, key: &str) -> Result<Option<Meta>, StoreError> {
         let (at, rest) = self.at(key);
-        self.tree
-            .stat_at(at, OsStr::new(rest))
-            .map_err(|source| StoreError::Io { operation: "stat", key: key.into(), source })
+        self.tree.stat_at(at, OsStr::new(rest)).map_err(|source| StoreError::Io {
+            operation: "stat",
+            key: key.into(),
+            source,
+        })
     }
 
     /// The body of the file at `key` and its times; `None` when it is not there.
@@ -308,7 +315,8 @@ impl Near<'_> {
 
 /// `statx` of a name below `at`, or of `at` itself when the name is empty.
 fn stat_uncounted(at: impl AsFd, name: &OsStr) -> io::Result<Option<Meta>> {
-    let flags = AtFlags::SYMLINK_NOFOLLOW | if name.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::empty() };
+    let flags =
+        AtFlags::SYMLINK_NOFOLLOW | if name.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::empty() };
     match rustix::fs::statx(at, name.as_bytes(), flags, FIELDS) {
         Ok(found) => {
             let modified = timestamp(found.stx_mtime.tv_sec, found.stx_mtime.tv_nsec);

@@ -26,8 +26,8 @@ mod local;
 mod metered;
 
 pub use local::{Kind, LocalTree, Meta, NameList, Near};
-pub use metered::{Meter, Requests};
 use metered::Metered;
+pub use metered::{Meter, Requests};
 
 /// Where regsweep keeps what it must remember, below the store's root and outside everything a registry reads.
 pub const STATE_DIRECTORY: &str = ".regsweep";
@@ -46,14 +46,17 @@ impl FromStr for Location {
         if text.is_empty() {
             return Err(StoreError::Location { text: text.into(), problem: "it is empty".into() });
         }
-        let Some((scheme, _)) = text.split_once("://") else { return Ok(Self::Directory(PathBuf::from(text))) };
+        let Some((scheme, _)) = text.split_once("://") else {
+            return Ok(Self::Directory(PathBuf::from(text)));
+        };
         match scheme {
             "file" => {
                 let url = url::Url::parse(text)
                     .map_err(|e| StoreError::Location { text: text.into(), problem: e.to_string() })?;
                 url.to_file_path().map(Self::Directory).map_err(|()| StoreError::Location {
                     text: text.into(),
-                    problem: "a file URL has three slashes and no host, as in file:///var/lib/registry".into(),
+                    problem: "a file URL has three slashes and no host, as in file:///var/lib/registry"
+                        .into(),
                 })
             }
             "s3" | "gs" | "az" => Err(StoreError::Location {
@@ -209,7 +212,11 @@ impl ReadStore {
         let Some(state) = &self.state else { return Ok(Vec::new()) };
         let mut found: Vec<StateObject> = state
             .list(Some(&state_path(prefix)?))
-            .map_ok(|meta| StateObject { modified: modified(&meta), size: meta.size, key: meta.location.into() })
+            .map_ok(|meta| StateObject {
+                modified: modified(&meta),
+                size: meta.size,
+                key: meta.location.into(),
+            })
             .try_collect()
             .await
             .map_err(|source| StoreError::State { operation: "list", key: prefix.into(), source })?;
@@ -274,11 +281,11 @@ impl WriteStore {
     /// [`StoreError::State`], for instance when the disk is full.
     pub async fn put_state(&self, key: &str, body: Vec<u8>) -> Result<(), StoreError> {
         let path = state_path(key)?;
-        self.state
-            .put(&path, body.into())
-            .await
-            .map(drop)
-            .map_err(|source| StoreError::State { operation: "write", key: key.into(), source })
+        self.state.put(&path, body.into()).await.map(drop).map_err(|source| StoreError::State {
+            operation: "write",
+            key: key.into(),
+            source,
+        })
     }
 
     /// Writes a state object if there is none yet. `false` when another was first.

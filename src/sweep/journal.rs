@@ -160,7 +160,8 @@ impl<'j> Journal<'j> {
     /// When the state cannot be written; then nothing was changed.
     pub async fn begin<T: Serialize>(store: &'j WriteStore, run: &Run, plan: &T) -> Result<Self, SweepError> {
         let key = format!("{RUNS}/{}/plan.json", run.run);
-        let body = serde_json::to_vec(plan).map_err(|source| SweepError::Format { key: key.clone(), source })?;
+        let body =
+            serde_json::to_vec(plan).map_err(|source| SweepError::Format { key: key.clone(), source })?;
         store.put_state(&key, body).await?;
         let key = format!("{RUNS}/{}/run.json", run.run);
         store.put_state(&key, encode(&key, run)?).await?;
@@ -194,7 +195,8 @@ impl<'j> Journal<'j> {
         let key = format!("{RUNS}/{}/journal/{:08}.jsonl", self.run, self.segments);
         let mut body = Vec::new();
         for entry in &self.pending {
-            serde_json::to_writer(&mut body, entry).map_err(|source| SweepError::Format { key: key.clone(), source })?;
+            serde_json::to_writer(&mut body, entry)
+                .map_err(|source| SweepError::Format { key: key.clone(), source })?;
             body.push(b'\n');
         }
         self.store.put_state(&key, body).await?;
@@ -237,7 +239,8 @@ pub struct Recorded {
 /// # Errors
 /// When the state cannot be read or is of another version.
 pub async fn runs(store: &ReadStore) -> Result<Vec<Recorded>, SweepError> {
-    let mut found: std::collections::BTreeMap<String, (bool, bool, u64)> = std::collections::BTreeMap::default();
+    let mut found: std::collections::BTreeMap<String, (bool, bool, u64)> =
+        std::collections::BTreeMap::default();
     for object in store.list_state(RUNS).await? {
         let mut parts = object.key.split('/').skip(1);
         let (Some(run), Some(file)) = (parts.next(), parts.next()) else { continue };
@@ -268,8 +271,8 @@ pub async fn entries(store: &ReadStore, recorded: &Recorded) -> Result<Vec<Entry
         let key = format!("{RUNS}/{}/journal/{segment:08}.jsonl", recorded.run.run);
         let Some((body, _)) = store.get_state(&key).await? else { continue };
         for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let entry =
-                serde_json::from_slice(line).map_err(|source| SweepError::Format { key: key.clone(), source })?;
+            let entry = serde_json::from_slice(line)
+                .map_err(|source| SweepError::Format { key: key.clone(), source })?;
             entries.push(entry);
         }
     }

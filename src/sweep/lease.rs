@@ -84,8 +84,8 @@ pub async fn standing(store: &crate::store::ReadStore) -> Result<Option<Standing
     }
     let Some(number) = highest else { return Ok(None) };
     let Some((body, renewed)) = store.get_state(&key(number)).await? else { return Ok(None) };
-    let record = serde_json::from_slice(&body)
-        .map_err(|source| SweepError::Format { key: key(number), source })?;
+    let record =
+        serde_json::from_slice(&body).map_err(|source| SweepError::Format { key: key(number), source })?;
     Ok(Some(Standing { number, record, renewed }))
 }
 
@@ -150,7 +150,11 @@ impl Lease {
             released: false,
         };
         if !store.create_state(&key(number), encode(&record)?).await? {
-            return Err(SweepError::LeaseHeld { holder: "another".into(), renewed: store_now, term: TERM.as_secs() });
+            return Err(SweepError::LeaseHeld {
+                holder: "another".into(),
+                renewed: store_now,
+                term: TERM.as_secs(),
+            });
         }
         if let Some(standing) = standing {
             trash::remove_state(store, &key(standing.number)).await?;

@@ -41,7 +41,9 @@ pub enum SweepError {
         term: u64,
     },
     /// Another sweeper took over.
-    #[error("the lease was lost to another sweeper; the step in hand was finished, and nothing else was begun")]
+    #[error(
+        "the lease was lost to another sweeper; the step in hand was finished, and nothing else was begun"
+    )]
     LeaseLost,
     /// Our clock and the store's are too far apart to compare ages.
     #[error("this machine's clock and the store's are {apart:#} apart, more than {limit:#}: set them right")]
@@ -142,8 +144,18 @@ pub async fn execute(
         }
         lease.check().await?;
         let end = batch_end(&plan, next);
-        carry_out(&plan, next..end, store, layout, run, keep_trash, lease.number(), &mut journal, &mut executed)
-            .await?;
+        carry_out(
+            &plan,
+            next..end,
+            store,
+            layout,
+            run,
+            keep_trash,
+            lease.number(),
+            &mut journal,
+            &mut executed,
+        )
+        .await?;
         next = end;
     }
     let after = after(&plan, &executed);

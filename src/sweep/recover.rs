@@ -46,7 +46,12 @@ pub async fn recover(
             RunKind::Sweep(_) => sweep(store, layout, &recorded, fencing, now).await?,
             RunKind::Restore { .. } => restore(store, &recorded, now).await?,
         };
-        tracing::warn!(run = recorded.run.run, finished = done.finished, left = done.left, "an interrupted run was closed");
+        tracing::warn!(
+            run = recorded.run.run,
+            finished = done.finished,
+            left = done.left,
+            "an interrupted run was closed"
+        );
         recovered.push(done);
     }
     Ok(recovered)
@@ -63,7 +68,9 @@ async fn sweep(
     let key = format!("{}/{run}/plan.json", journal::RUNS);
     let plan: Option<Plan> = journal::read_json(store.read(), &key).await?;
     let Some(plan) = plan else {
-        return Err(SweepError::NothingToRestore(format!("{key} of an interrupted run is missing: look at it by hand")));
+        return Err(SweepError::NothingToRestore(format!(
+            "{key} of an interrupted run is missing: look at it by hand"
+        )));
     };
     let entries = journal::entries(store.read(), recorded).await?;
     let known: FxHashSet<usize> = entries

@@ -4,7 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
-use super::journal::{self, Entry as JournalEntry, Intent, Moved, Outcome, Recorded, Run, RunKind, SavedLink};
+use super::journal::{
+    self, Entry as JournalEntry, Intent, Moved, Outcome, Recorded, Run, RunKind, SavedLink,
+};
 use super::lease::Lease;
 use super::trash::{self, BroughtBack};
 use super::{SweepError, state, step};
@@ -251,7 +253,8 @@ impl<'s> Selection<'s> {
         for key in undo.links.keys() {
             if let Entry::RevisionLink { repository, digest } = layout.classify(key)
                 && repository == selection.repository
-                && let Some(subject) = selection.read(&digest)?.and_then(|read| read.subject().map(|s| s.digest))
+                && let Some(subject) =
+                    selection.read(&digest)?.and_then(|read| read.subject().map(|s| s.digest))
             {
                 selection.referrers.entry(subject).or_default().push(digest);
             }
@@ -260,7 +263,9 @@ impl<'s> Selection<'s> {
         if let Some(tag) = &image.tag {
             let key = layout.key(&Entry::TagCurrent { repository: selection.repository, tag: tag.as_str() });
             if let Some(link) = key.and_then(|key| undo.links.get(&key)) {
-                roots.extend(std::str::from_utf8(link.body.bytes()).ok().and_then(|text| text.parse::<Digest>().ok()));
+                roots.extend(
+                    std::str::from_utf8(link.body.bytes()).ok().and_then(|text| text.parse::<Digest>().ok()),
+                );
                 selection.tags.insert(tag.as_str().to_owned());
             }
         }
@@ -288,8 +293,11 @@ impl<'s> Selection<'s> {
                     && referrer_subject(tag).is_some_and(|(_, hex)| hex == digest.hex())
                 {
                     self.tags.insert(tag.to_owned());
-                    pending
-                        .extend(std::str::from_utf8(link.body.bytes()).ok().and_then(|text| text.parse::<Digest>().ok()));
+                    pending.extend(
+                        std::str::from_utf8(link.body.bytes())
+                            .ok()
+                            .and_then(|text| text.parse::<Digest>().ok()),
+                    );
                 }
             }
         }
@@ -325,7 +333,8 @@ impl<'s> Selection<'s> {
                 Entry::TagCurrent { repository, tag } | Entry::TagHistory { repository, tag, .. } => {
                     repository == self.repository && self.tags.contains(tag)
                 }
-                Entry::RevisionLink { repository, digest } | Entry::RevisionSignature { repository, digest, .. } => {
+                Entry::RevisionLink { repository, digest }
+                | Entry::RevisionSignature { repository, digest, .. } => {
                     repository == self.repository && self.manifests.contains(&digest)
                 }
                 Entry::LayerLink { repository, digest } => {
@@ -340,7 +349,9 @@ impl<'s> Selection<'s> {
             .data
             .values()
             .filter(|moved| match layout.classify(&moved.key) {
-                Entry::BlobData { digest } => self.manifests.contains(&digest) || self.blobs.contains(&digest),
+                Entry::BlobData { digest } => {
+                    self.manifests.contains(&digest) || self.blobs.contains(&digest)
+                }
                 _ => false,
             })
             .cloned()

@@ -94,17 +94,17 @@ pub async fn report(store: &ReadStore, run: &str) -> Result<Option<RunReport>, S
     journal::read_json(store, &format!("{}/{run}/report.json", journal::RUNS)).await
 }
 
-/// Replaces the condemned set. A blob that is referenced again leaves it, so its clock starts anew when it is not.
+/// Replaces the condemned set; `before` says whether there was one. A blob that is referenced again leaves it, so its clock starts anew when it is not.
 ///
 /// # Errors
 /// When the state cannot be written.
 pub async fn write_condemned(
     store: &WriteStore,
     mode: Mode,
-    before: &FxHashMap<Digest, Timestamp>,
+    before: bool,
     condemned: &[Condemned],
 ) -> Result<(), SweepError> {
-    if before.is_empty() && (condemned.is_empty() || mode == Mode::Offline) {
+    if !before && (condemned.is_empty() || mode == Mode::Offline) {
         return Ok(());
     }
     let mut shards: BTreeMap<char, BTreeMap<Digest, Timestamp>> =
@@ -124,7 +124,12 @@ pub async fn write_condemned(
 ///
 /// # Errors
 /// When the state cannot be written.
-pub async fn write_pins(store: &WriteStore, run: &str, pins: &Pins, now: Timestamp) -> Result<(), SweepError> {
+pub async fn write_pins(
+    store: &WriteStore,
+    run: &str,
+    pins: &Pins,
+    now: Timestamp,
+) -> Result<(), SweepError> {
     journal::write_json(store, &format!("{PINS}/{run}.json"), pins).await?;
     for object in store.read().list_state(PINS).await? {
         let old: Option<Pins> = journal::read_json(store.read(), &object.key).await?;

@@ -59,7 +59,9 @@ impl Hand<'_> {
                 let entry = Entry::LayerLink { repository: repository.as_str(), digest: *digest };
                 self.key(&entry).and_then(|key| self.save(intent, &key, changed))
             }
-            Action::Sweep { digest, size, manifest } => self.prepare_sweep(intent, digest, *size, *manifest, changed),
+            Action::Sweep { digest, size, manifest } => {
+                self.prepare_sweep(intent, digest, *size, *manifest, changed)
+            }
             Action::Abandon { files } => self.prepare_abandon(intent, files),
             Action::RemoveDirectory { .. }
             | Action::RemoveRepository { .. }
@@ -105,7 +107,11 @@ impl Hand<'_> {
         let current = self.key(&Entry::TagCurrent { repository: name, tag })?;
         match (self.tree().read(&current, MAX_LINK_BYTES)?, target) {
             (Some((body, meta)), Some(target)) if body == target.to_string().as_bytes() => {
-                intent.links.push(SavedLink { key: current, body: SavedBody::of(body), modified: meta.modified });
+                intent.links.push(SavedLink {
+                    key: current,
+                    body: SavedBody::of(body),
+                    modified: meta.modified,
+                });
             }
             (None, None) => {}
             (None, Some(_)) => return Err(Leave::Skip("the tag is gone already".into())),
@@ -146,7 +152,8 @@ impl Hand<'_> {
             if points_here {
                 return Err(Leave::Skip(format!("the tag {tag} was moved to it since it was listed")));
             }
-            let key = self.key(&Entry::TagHistory { repository: name, tag: tag.as_str(), digest: *digest })?;
+            let key =
+                self.key(&Entry::TagHistory { repository: name, tag: tag.as_str(), digest: *digest })?;
             intent = self.save_if_there(intent, key)?;
         }
         for signature in signatures {
@@ -166,7 +173,9 @@ impl Hand<'_> {
         changed: Option<Timestamp>,
     ) -> Prepared {
         let key = self.key(&Entry::BlobData { digest: *digest })?;
-        let Some(meta) = self.tree().stat(&key)? else { return Err(Leave::Skip("it is gone already".into())) };
+        let Some(meta) = self.tree().stat(&key)? else {
+            return Err(Leave::Skip("it is gone already".into()));
+        };
         if meta.kind != Kind::File {
             return Err(Leave::Skip("it is not a regular file".into()));
         }
@@ -212,9 +221,9 @@ impl Hand<'_> {
             trash::remove_empty_directories(store, trash::parent(&moved.key), stop_at(&moved.key))?;
         }
         match &step.action {
-            Action::Untag { repository, tag, .. } => self.remove_left(
-                &Directory::Tag { repository: repository.as_str(), tag: tag.as_str() },
-            ),
+            Action::Untag { repository, tag, .. } => {
+                self.remove_left(&Directory::Tag { repository: repository.as_str(), tag: tag.as_str() })
+            }
             Action::DeleteManifest { repository, digest, .. } => {
                 self.remove_left(&Directory::Revision { repository: repository.as_str(), digest: *digest })
             }
@@ -226,7 +235,9 @@ impl Hand<'_> {
             Action::Purge { place, .. } => trash::purge(store, place).map(|()| None),
             Action::Relink { repository, digest } => self.relink(repository, digest),
             Action::Heal { digest, place, .. } => {
-                let Some(key) = self.layout.key(&Entry::BlobData { digest: *digest }) else { return Ok(None) };
+                let Some(key) = self.layout.key(&Entry::BlobData { digest: *digest }) else {
+                    return Ok(None);
+                };
                 Ok(match trash::bring_back(store, &key, place)? {
                     trash::BroughtBack::Restored => None,
                     trash::BroughtBack::AlreadyThere => Some("it had been uploaded again".into()),

@@ -121,8 +121,10 @@ pub fn write_link(store: &WriteStore, link: &SavedLink) -> Effect {
         let written = rustix::io::write(&file, rest).map_err(error)?;
         rest = &rest[written..];
     }
-    let modified = Timespec { tv_sec: link.modified.as_second(), tv_nsec: link.modified.subsec_nanosecond().into() };
-    rustix::fs::futimens(&file, &Timestamps { last_access: modified, last_modification: modified }).map_err(error)?;
+    let modified =
+        Timespec { tv_sec: link.modified.as_second(), tv_nsec: link.modified.subsec_nanosecond().into() };
+    rustix::fs::futimens(&file, &Timestamps { last_access: modified, last_modification: modified })
+        .map_err(error)?;
     rustix::fs::fsync(&file).map_err(error)?;
     let (target, target_name) = make_parent(store, &link.key)?;
     store.meter().put(link.body.bytes().len() as u64);
@@ -188,8 +190,11 @@ fn make_parent<'k>(store: &WriteStore, key: &'k str) -> Result<(OwnedFd, &'k str
         return Ok(found);
     }
     let parent = parent(key);
-    std::fs::create_dir_all(store.root().join(parent))
-        .map_err(|source| StoreError::Io { operation: "make the directory", key: parent.into(), source })?;
+    std::fs::create_dir_all(store.root().join(parent)).map_err(|source| StoreError::Io {
+        operation: "make the directory",
+        key: parent.into(),
+        source,
+    })?;
     open_parent(store, key)?.ok_or_else(|| failed("open", parent, Errno::NOENT))
 }
 

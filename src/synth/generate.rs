@@ -271,9 +271,12 @@ impl Draw<'_> {
             self.builder.tag(&repository, &format!("artifact-{number}"), &digest)?;
         }
         for number in 0..self.recipe.opaque {
-            let repository = self.repository();
-            let fields = [("number".to_owned(), number.to_string())].into();
-            self.builder.opaque(&repository, "application/vnd.example.unknown.v7+json", &fields)?;
+            let (repository, layers) = (self.repository(), self.layers()?);
+            let media_type = "application/vnd.example.unknown.v7+json";
+            let digest = self.builder.opaque(&repository, media_type, &layers)?;
+            if number.is_multiple_of(2) {
+                self.builder.tag(&repository, &format!("opaque-{number}"), &digest)?;
+            }
         }
         Ok(())
     }
@@ -306,6 +309,13 @@ impl Draw<'_> {
     }
 
     fn damage(&mut self) -> io::Result<()> {
+        for _ in 0..self.recipe.unreadable {
+            let repository = self.repository();
+            let spec = self.spec(&repository)?;
+            let digest = self.builder.image(&repository, &spec)?;
+            self.builder
+                .corrupt_blob(&digest, b"{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.im")?;
+        }
         for number in 0..self.recipe.empty_links {
             let repository = &self.repository();
             let entry = self.builder.ledger.repository(repository);

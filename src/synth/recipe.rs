@@ -83,8 +83,10 @@ pub struct Recipe {
     pub buildkit_caches: u32,
     /// Tagged artifact manifests.
     pub artifacts: u32,
-    /// Untagged manifests of an unknown media type; each holds all of its repository.
+    /// Manifests of an unknown media type, tagged and untagged in turn.
     pub opaque: u32,
+    /// Truncated manifests, untagged; each holds all of its repository.
+    pub unreadable: u32,
     /// Smallest blob, bytes.
     pub blob_min: usize,
     /// Largest blob, bytes.
@@ -131,6 +133,7 @@ impl Default for Recipe {
             buildkit_caches: 0,
             artifacts: 0,
             opaque: 0,
+            unreadable: 0,
             blob_min: 64,
             blob_max: 512,
             age: Duration::ZERO,

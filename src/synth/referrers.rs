@@ -1,6 +1,5 @@
 //! Manifests that speak about other manifests, and those that hold something else than an image.
 
-use std::collections::BTreeMap;
 use std::io;
 
 use serde_json::json;
@@ -106,16 +105,20 @@ impl Builder {
         self.manifest(repository, &serde_json::to_vec(&body)?, entry)
     }
 
-    /// Writes a manifest of a media type nobody knows, whose references nobody can see: it holds everything that the
-    /// repository links. Answers its digest.
+    /// Writes a manifest of a media type nobody knows, which mentions `references` in fields nobody knows. Answers its
+    /// digest. Whoever cannot tell what it needs must take every digest in it for needed.
     pub fn opaque(
         &mut self,
         repository: &str,
         media_type: &str,
-        fields: &BTreeMap<String, String>,
+        references: &[String],
     ) -> io::Result<String> {
-        let body = json!({ "schemaVersion": 2, "mediaType": media_type, "fields": fields });
-        let entry = Manifest { unreadable: true, ..Manifest::default() };
+        for reference in references {
+            self.link_missing(repository, reference)?;
+        }
+        let parts: Vec<_> = references.iter().map(|digest| json!({ "at": digest })).collect();
+        let body = json!({ "schemaVersion": 2, "mediaType": media_type, "parts": { "list": parts } });
+        let entry = Manifest { references: references.to_vec(), ..Manifest::default() };
         self.manifest(repository, &serde_json::to_vec(&body)?, entry)
     }
 }

@@ -132,11 +132,34 @@ fn tags(root: &Path) -> BTreeMap<String, String> {
     files.map(|path| (path.clone(), std::fs::read_to_string(root.join(&path)).unwrap())).collect()
 }
 
-/// Runs again, and finds that nothing changes.
+/// Runs again: nothing is planned, nothing is done, nothing changes.
 fn assert_settled(name: &str, root: &Path, untagged: &str) {
     let before = storage(root);
-    run(name, root, untagged);
-    assert!(before == storage(root), "{name}: a second run found something to do");
+    let report = run(name, root, untagged);
+    assert!(before == storage(root), "{name}: a second run changed something");
+    assert_eq!(report["planned_steps"], 0, "{name}: a second run found something to do: {report}");
+    assert_eq!(report["freed"]["bytes"], 0, "{name}: a second run freed something");
+    assert_eq!(report["executed"]["done"], serde_json::json!({}), "{name}: a second run did something");
+}
+
+/// The report says what was there and what went.
+fn assert_report(name: &str, report: &Value, truth: &Truth, keep: &BTreeSet<String>) {
+    let saw = &report["header"]["saw"];
+    assert_eq!(saw["repositories"], truth.repositories, "{name}: repositories");
+    assert_eq!(saw["tags"], truth.tags, "{name}: tags");
+    assert_eq!(saw["manifests"], truth.revisions, "{name}: manifests, counted by repository");
+    assert_eq!(saw["blobs"], truth.blobs, "{name}: blobs");
+    // A run asks the size of what may go. What stays has the size its descriptors state, and none where none does.
+    assert!(saw["bytes"].as_u64().unwrap() <= truth.blob_bytes, "{name}: bytes");
+    assert_eq!(saw["live_blobs"], keep.len(), "{name}: live blobs");
+    assert_eq!(report["freed"]["blobs"], truth.outside(keep).count(), "{name}: blobs freed");
+    assert_eq!(report["freed"]["bytes"], truth.bytes_outside(keep), "{name}: bytes freed");
+    assert_eq!(
+        report["executed"]["freed_bytes"],
+        truth.bytes_outside(keep),
+        "{name}: bytes freed in the end"
+    );
+    assert_eq!(report["executed"]["failed"], serde_json::json!([]), "{name}: failed steps");
 }
 
 /// One recipe, both policies, all judges. `registry` says whether the registry's collector can read such a store.
@@ -146,19 +169,20 @@ fn judge(name: &str, registry: bool, recipe: &Recipe) {
         let (root, truth) = generated(recipe);
         let root = root.path();
         let (tags_before, revisions_before) = (tags(root), revisions(name, root));
-        run(name, root, untagged);
+        let report = run(name, root, untagged);
+        let keep = if untagged == "none" { &truth.keep_tagged } else { &truth.keep_all_manifests };
+        assert_left(name, &blobs(root), keep);
+        assert_report(name, &report, &truth, keep);
         let kept: BTreeMap<String, BTreeSet<String>> = if untagged == "none" {
-            assert_left(name, &blobs(root), &truth.keep_tagged);
             let living = truth.revisions_keep_tagged.into_iter();
             living.filter(|(_, revisions)| !revisions.is_empty()).collect()
         } else {
-            assert_left(name, &blobs(root), &truth.keep_all_manifests);
             revisions_before
         };
         assert!(tags(root) == tags_before, "{name}: a tag moved or went");
         assert!(revisions(name, root) == kept, "{name}: other revisions are left than should be");
         assert_settled(name, root, untagged);
-        if let Some(found) = eligible(root, false).filter(|_| registry) {
+        if registry && let Some(found) = eligible(root, false) {
             assert!(found.is_empty(), "{name}: the registry would still sweep {:?}", some(found.iter()));
         }
     }
@@ -205,7 +229,8 @@ judged! {
     sha512_layers(false) { sha512: 6 }
     emptied_links(false) { empty_links: 12 }
     artifact_manifests(false) { artifacts: 5 }
-    unknown_media_types(false) { opaque: 2, history: 2 }
+    unknown_media_types(false) { opaque: 8, history: 2, shared: 0.5 }
+    unreadable_manifests(false) { unreadable: 2, history: 2, multiarch: 0.2 }
 }
 
 #[test]
@@ -231,7 +256,8 @@ fn everything_at_once() {
         schema1: 4,
         buildkit_caches: 4,
         artifacts: 2,
-        opaque: 1,
+        opaque: 4,
+        unreadable: 1,
         ..small()
     };
     for seed in 1..=3 {
@@ -262,14 +288,48 @@ fn the_registry_would_sweep_the_children_that_a_run_leaves() {
     }
 }
 
+/// A store with something for every class of an audit.
+fn motley() -> Recipe {
+    Recipe {
+        multiarch: 0.3,
+        sha512: 2,
+        schema1: 2,
+        empty_links: 4,
+        dead_links: 0.2,
+        unreadable: 1,
+        ..small()
+    }
+}
+
 #[test]
 fn a_plan_of_any_store_writes_nothing() {
-    let (root, _) =
-        generated(&Recipe { multiarch: 0.3, sha512: 2, empty_links: 4, dead_links: 0.2, ..small() });
+    let (root, truth) = generated(&motley());
     let before = walk(root.path());
     let output = regsweep("plan", root.path(), "none");
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(walk(root.path()) == before);
+    assert_eq!(truth.files, before.len() as u64);
+}
+
+#[test]
+fn an_audit_sees_every_byte_and_writes_nothing() {
+    let (root, truth) = generated(&motley());
+    let before = walk(root.path());
+    let mut process = Command::new(env!("CARGO_BIN_EXE_regsweep"));
+    let output = process.arg("audit").arg(root.path()).arg("--json").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(walk(root.path()) == before);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let saw = &report["saw"];
+    assert_eq!(saw["repositories"], truth.repositories);
+    assert_eq!(saw["tags"], truth.tags);
+    assert_eq!(saw["manifests"], truth.revisions);
+    assert_eq!(saw["blobs"], truth.blobs);
+    assert_eq!(saw["bytes"], truth.blob_bytes);
+    // Every object in exactly one class: together they are every file and all its bytes.
+    let classes: Vec<&Value> = report["classes"].as_object().unwrap().values().collect();
+    let total = |field: &str| classes.iter().map(|class| class[field].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((total("objects"), total("bytes")), (truth.files, truth.file_bytes));
 }
 
 fn copy(from: &Path, to: &Path) {

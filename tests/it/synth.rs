@@ -149,7 +149,8 @@ fn everything() -> Recipe {
         schema1: 3,
         buildkit_caches: 3,
         artifacts: 2,
-        opaque: 1,
+        opaque: 2,
+        unreadable: 1,
         ..Recipe::default()
     }
 }
