@@ -150,7 +150,17 @@ type CommandResult = Result<Exit, Failure>;
 
 /// Carries out what was typed. Errors are told on stderr.
 pub async fn main(cli: Cli) -> Exit {
-    let result = match cli.command {
+    match carry_out(cli.command).await {
+        Ok(exit) => exit,
+        Err(failure) => {
+            talk(&format!("error: {:#}", failure.error));
+            failure.exit
+        }
+    }
+}
+
+async fn carry_out(command: Command) -> CommandResult {
+    match command {
         Command::Audit(args) => audit::run(args).await,
         Command::Plan(args) => plan::run(args).await,
         Command::Run(args) => run::run(args).await,
@@ -158,13 +168,6 @@ pub async fn main(cli: Cli) -> Exit {
         Command::Status(args) => status::run(args).await,
         Command::Policy(args) => policy::run(&args),
         Command::Demo(args) => demo::run(&args).await,
-    };
-    match result {
-        Ok(exit) => exit,
-        Err(failure) => {
-            talk(&format!("error: {:#}", failure.error));
-            failure.exit
-        }
     }
 }
 

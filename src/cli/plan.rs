@@ -13,7 +13,7 @@ use crate::inventory::Depth;
 use crate::pipeline;
 use crate::plan::Plan;
 use crate::report::Problems;
-use crate::report::text::{self, PlanText};
+use crate::report::text::{self, Detail, PlanText};
 use crate::store::{ReadStore, Requests};
 
 #[derive(Debug, Clone, Args)]
@@ -75,7 +75,7 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
             problems: &problems,
             refusals: &refusals,
             requests: &requests,
-            all: args.all,
+            detail: Detail::all_if(args.all),
         };
         data(&text::plan(&said));
     }

@@ -18,7 +18,7 @@ use crate::pipeline::{self, Job, Session, Survey};
 use crate::plan::{Condemned, Mode, Plan, Refusal};
 use crate::policy::Policy;
 use crate::report::Problems;
-use crate::report::text::{self, PlanText};
+use crate::report::text::{self, Detail, PlanText};
 use crate::store::{Requests, WriteStore};
 use crate::sweep::Executed;
 
@@ -104,7 +104,9 @@ async fn under_lease(
     let problems = Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash);
     let shown = |plan: &Plan, refusals: &[Refusal]| {
         let requests = store.read().requests();
-        text::plan(&PlanText { plan, problems: &problems, refusals, requests: &requests, all: args.all })
+        // A plan that comes from a file was read before.
+        let detail = if args.plan.is_some() && !args.all { Detail::Totals } else { Detail::all_if(args.all) };
+        text::plan(&PlanText { plan, problems: &problems, refusals, requests: &requests, detail })
     };
     let report = |plan: &Plan| RunReport {
         schema: "regsweep/run-report/1",

@@ -186,8 +186,35 @@ pub struct PlanText<'t> {
     pub refusals: &'t [Refusal],
     /// What it cost to make.
     pub requests: &'t Requests,
-    /// Whether every step is shown.
-    pub all: bool,
+    /// How much of it.
+    pub detail: Detail,
+}
+
+/// How much of a plan is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Counts and sums: the plan was read before.
+    Totals,
+    /// The first lines of each kind.
+    Some,
+    /// Every step and repository.
+    All,
+}
+
+impl Detail {
+    /// Everything if asked for, else the first lines.
+    pub fn all_if(all: bool) -> Self {
+        if all { Self::All } else { Self::Some }
+    }
+
+    /// How many lines of a kind are shown.
+    fn lines(self) -> usize {
+        match self {
+            Self::Totals => 0,
+            Self::Some => SHOWN,
+            Self::All => usize::MAX,
+        }
+    }
 }
 
 /// The text of a plan: what would go, and why.
@@ -214,27 +241,27 @@ pub fn plan(said: &PlanText<'_>) -> String {
         Mode::Online => "online: links go now; data waits until it was unreferenced for the grace",
     };
     let _ = writeln!(text, "{assumption}; grace {}, trash kept {}", header.grace, header.trash_keep);
-    steps(&mut text, plan, said.all);
-    freed_table(&mut text, plan, said.all);
+    steps(&mut text, plan, said.detail);
+    freed_table(&mut text, plan, said.detail);
     condemned(&mut text, &plan.condemned);
     refused(&mut text, refusals);
     text
 }
 
-fn steps(text: &mut String, plan: &Plan, all: bool) {
+fn steps(text: &mut String, plan: &Plan, detail: Detail) {
     if plan.steps.is_empty() {
         text.push_str("nothing to do\n");
         return;
     }
     let of = |name: &'static str| plan.steps.iter().filter(move |step| step.action.name() == name);
-    let shown = if all { usize::MAX } else { SHOWN };
+    let shown = detail.lines();
     let more = |text: &mut String, count: usize| {
         if count > shown {
             let _ = writeln!(text, "  … and {} more (--all shows them)", number((count - shown) as u64));
         }
     };
     let tags = of("untag").count();
-    if tags > 0 {
+    if tags > 0 && shown > 0 {
         let _ = writeln!(text, "\ntags that go ({})", number(tags as u64));
         for step in of("untag").take(shown) {
             tag_line(text, step);
@@ -243,7 +270,7 @@ fn steps(text: &mut String, plan: &Plan, all: bool) {
     }
     let untagged = |step: &&Step| matches!(step.evidence.reason, Reason::Policy(_));
     let manifests = of("delete-manifest").filter(untagged).count();
-    if manifests > 0 {
+    if manifests > 0 && shown > 0 {
         let _ = writeln!(text, "\nmanifests without a tag that go ({})", number(manifests as u64));
         for step in of("delete-manifest").filter(untagged).take(shown) {
             if let (Action::DeleteManifest { repository, digest, .. }, Reason::Policy(decision)) =
@@ -282,12 +309,12 @@ fn tag_line(text: &mut String, step: &Step) {
     }
 }
 
-fn freed_table(text: &mut String, plan: &Plan, all: bool) {
+fn freed_table(text: &mut String, plan: &Plan, detail: Detail) {
     let freed = &plan.freed;
     if freed.blobs + freed.upload_bytes == 0 && freed.repositories.is_empty() {
         return;
     }
-    let shown = if all { usize::MAX } else { SHOWN };
+    let shown = detail.lines();
     let mut rows: Vec<_> = freed.repositories.iter().collect();
     rows.sort_by_key(|row| {
         (std::cmp::Reverse(row.exclusive_bytes + row.shared_bytes), row.repository.clone())
