@@ -57,7 +57,11 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
         std::fs::write(path, text)
             .with_context(|| format!("cannot write {}", path.display()))
             .map_err(usage)?;
-        talk(&format!("the plan is in {}; carry it out with: regsweep run STORE --plan {0}", path.display()));
+        let (store, offline) = (&plan.header.store.url, if args.policy.offline { " --offline" } else { "" });
+        talk(&format!(
+            "the plan is in {0}; to carry it out: regsweep run {store} --plan {0}{offline}",
+            path.display()
+        ));
     }
     let problems = Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash);
     let requests = store.requests();
@@ -74,7 +78,7 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
             plan: &plan,
             problems: &problems,
             refusals: &refusals,
-            requests: &requests,
+            requests: Some(&requests),
             detail: Detail::all_if(args.all),
         };
         data(&text::plan(&said));

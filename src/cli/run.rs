@@ -103,10 +103,9 @@ async fn under_lease(
     let plan = given.unwrap_or_else(|| survey.plan(store.read(), &LAYOUT, job));
     let problems = Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash);
     let shown = |plan: &Plan, refusals: &[Refusal]| {
-        let requests = store.read().requests();
         // A plan that comes from a file was read before.
         let detail = if args.plan.is_some() && !args.all { Detail::Totals } else { Detail::all_if(args.all) };
-        text::plan(&PlanText { plan, problems: &problems, refusals, requests: &requests, detail })
+        text::plan(&PlanText { plan, problems: &problems, refusals, requests: None, detail })
     };
     let report = |plan: &Plan| RunReport {
         schema: "regsweep/run-report/1",
@@ -143,7 +142,9 @@ async fn under_lease(
     if args.store.json {
         json(&RunReport { executed: Some(&executed), ..report })?;
     } else {
-        data(&text::executed(&session.run, &executed, !job.limits.trash_keep.is_zero(), &report.requests));
+        let keeps_trash = !job.limits.trash_keep.is_zero();
+        let identity = store.read().identity();
+        data(&text::executed(&session.run, identity, &executed, keeps_trash, &report.requests));
     }
     after_word(job, &executed);
     Ok(if executed.failed.is_empty() { Exit::Done } else { Exit::SomeFailed })

@@ -85,7 +85,7 @@ impl Walk {
         let steps: [(&str, Vec<OsString>, &str); 6] = [
             (
                 "1. Audit: every object of the store in exactly one class. Never writes.",
-                vec![word("audit"), registry.into(), word("--problems")],
+                vec![word("audit"), registry.into(), word("--policy"), policy.into(), word("--problems")],
                 "Nothing refers to what is unreferenced, whatever a policy says. The unreadable manifest could refer to \
                  anything,\nso nothing of its repository will go. The foreign file is none of our business and stays.",
             ),

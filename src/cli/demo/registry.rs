@@ -150,12 +150,11 @@ impl Scene {
         let repository = "legacy/billing";
         self.tagged(repository, "2021.1", 900, 80)?;
         self.ago(800);
-        let lost = self.layer(80)?;
-        let mut spec = ImageSpec::new("billing 2021.2", vec![lost.clone()]);
+        let lost = self.builder.dangling_layer_link(repository, "2021.2")?;
+        let mut spec = ImageSpec::new("billing 2021.2", vec![lost]);
         spec.created = Some(SystemTime::UNIX_EPOCH + BUILT);
         let broken = self.builder.image(repository, &spec)?;
         self.builder.tag(repository, "2021.2", &broken)?;
-        self.builder.remove_blob_data(&lost)?;
         let emptied = self.tagged(repository, "2022.1", 700, 80)?;
         self.builder.empty_link(Link::Revision { repository, digest: &emptied })?;
         let unreadable = self.tagged(repository, "2022.2", 600, 80)?;

@@ -4,10 +4,13 @@ use std::fmt::Write as _;
 
 use super::Problems;
 use super::audit::{Audit, Class};
-use crate::config::values::ByteSize;
-use crate::plan::{Action, Condemned, Counts, Mode, Plan, Reason, Refusal, Step};
+use crate::plan::Counts;
 use crate::store::{Identity, Requests};
 use crate::sweep::Executed;
+
+mod plan;
+
+pub use plan::{Detail, PlanText, plan};
 
 /// Steps and problems shown before the rest is only counted.
 const SHOWN: usize = 20;
@@ -175,217 +178,14 @@ fn all_problems(text: &mut String, problems: &Problems) {
     }
 }
 
-/// What is said of a plan.
-#[derive(Debug, Clone, Copy)]
-pub struct PlanText<'t> {
-    /// The plan.
-    pub plan: &'t Plan,
-    /// What is not as it should be.
-    pub problems: &'t Problems,
-    /// Why it would not be carried out.
-    pub refusals: &'t [Refusal],
-    /// What it cost to make.
-    pub requests: &'t Requests,
-    /// How much of it.
-    pub detail: Detail,
-}
-
-/// How much of a plan is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Detail {
-    /// Counts and sums: the plan was read before.
-    Totals,
-    /// The first lines of each kind.
-    Some,
-    /// Every step and repository.
-    All,
-}
-
-impl Detail {
-    /// Everything if asked for, else the first lines.
-    pub fn all_if(all: bool) -> Self {
-        if all { Self::All } else { Self::Some }
-    }
-
-    /// How many lines of a kind are shown.
-    fn lines(self) -> usize {
-        match self {
-            Self::Totals => 0,
-            Self::Some => SHOWN,
-            Self::All => usize::MAX,
-        }
-    }
-}
-
-/// The text of a plan: what would go, and why.
-pub fn plan(said: &PlanText<'_>) -> String {
-    let PlanText { plan, problems, refusals, .. } = *said;
-    let (header, freed) = (&plan.header, &plan.freed);
-    let mut text = String::new();
-    head(&mut text, &header.store, &header.layout, &header.saw);
-    let policy_frees = freed.bytes - freed.unreferenced_bytes;
-    let _ = writeln!(
-        text,
-        "store      {} in {}   live {}   unreferenced {}   policy frees {} more",
-        bytes(header.saw.bytes),
-        counted(header.saw.blobs, "blob", "blobs"),
-        bytes(header.saw.live_bytes),
-        bytes(freed.unreferenced_bytes),
-        bytes(policy_frees)
-    );
-    problem_line(&mut text, problems, true);
-    requests(&mut text, said.requests);
-    text.push('\n');
-    let assumption = match header.mode {
-        Mode::Offline => "offline: the registry is stopped or read-only, as you say",
-        Mode::Online => "online: links go now; data waits until it was unreferenced for the grace",
-    };
-    let _ = writeln!(text, "{assumption}; grace {}, trash kept {}", header.grace, header.trash_keep);
-    steps(&mut text, plan, said.detail);
-    freed_table(&mut text, plan, said.detail);
-    condemned(&mut text, &plan.condemned);
-    refused(&mut text, refusals);
-    text
-}
-
-fn steps(text: &mut String, plan: &Plan, detail: Detail) {
-    if plan.steps.is_empty() {
-        text.push_str("nothing to do\n");
-        return;
-    }
-    let of = |name: &'static str| plan.steps.iter().filter(move |step| step.action.name() == name);
-    let shown = detail.lines();
-    let more = |text: &mut String, count: usize| {
-        if count > shown {
-            let _ = writeln!(text, "  … and {} more (--all shows them)", number((count - shown) as u64));
-        }
-    };
-    let tags = of("untag").count();
-    if tags > 0 && shown > 0 {
-        let _ = writeln!(text, "\ntags that go ({})", number(tags as u64));
-        for step in of("untag").take(shown) {
-            tag_line(text, step);
-        }
-        more(text, tags);
-    }
-    let untagged = |step: &&Step| matches!(step.evidence.reason, Reason::Policy(_));
-    let manifests = of("delete-manifest").filter(untagged).count();
-    if manifests > 0 && shown > 0 {
-        let _ = writeln!(text, "\nmanifests without a tag that go ({})", number(manifests as u64));
-        for step in of("delete-manifest").filter(untagged).take(shown) {
-            if let (Action::DeleteManifest { repository, digest, .. }, Reason::Policy(decision)) =
-                (&step.action, &step.evidence.reason)
-            {
-                let _ = writeln!(text, "  {repository}@{digest}   {decision}");
-            }
-        }
-        more(text, manifests);
-    }
-    text.push_str("\nin all\n");
-    for (name, one, many) in [
-        ("heal", "blob comes back from the trash", "blobs come back from the trash"),
-        ("relink", "layer link is written again", "layer links are written again"),
-        ("untag", "tag", "tags"),
-        ("delete-manifest", "manifest", "manifests"),
-        ("unlink", "layer link", "layer links"),
-        ("sweep", "blob", "blobs"),
-        ("remove-directory", "empty directory", "empty directories"),
-        ("remove-repository", "empty repository", "empty repositories"),
-        ("abandon", "abandoned upload", "abandoned uploads"),
-        ("purge", "object leaves the trash for good", "objects leave the trash for good"),
-    ] {
-        let count = of(name).count() as u64;
-        if count > 0 {
-            let _ = writeln!(text, "  {}", counted(count, one, many));
-        }
-    }
-}
-
-fn tag_line(text: &mut String, step: &Step) {
-    if let (Action::Untag { repository, tag, .. }, Reason::Policy(decision)) =
-        (&step.action, &step.evidence.reason)
-    {
-        let _ = writeln!(text, "  {repository}:{tag}   {decision}");
-    }
-}
-
-fn freed_table(text: &mut String, plan: &Plan, detail: Detail) {
-    let freed = &plan.freed;
-    if freed.blobs + freed.upload_bytes == 0 && freed.repositories.is_empty() {
-        return;
-    }
-    let shown = detail.lines();
-    let mut rows: Vec<_> = freed.repositories.iter().collect();
-    rows.sort_by_key(|row| {
-        (std::cmp::Reverse(row.exclusive_bytes + row.shared_bytes), row.repository.clone())
-    });
-    let _ = writeln!(
-        text,
-        "\n{:<40} {:>12} {:>10} {:>14} {:>14}",
-        "freed", "tags", "manifests", "alone", "shared"
-    );
-    for row in rows.iter().take(shown) {
-        let tags = format!("{} of {}", number(row.tags_gone), number(row.tags));
-        let _ = writeln!(
-            text,
-            "{:<40} {:>12} {:>10} {:>14} {:>14}",
-            row.repository.as_str(),
-            tags,
-            number(row.manifests_gone),
-            bytes(row.exclusive_bytes),
-            bytes(row.shared_bytes)
-        );
-    }
-    if rows.len() > shown {
-        let _ = writeln!(
-            text,
-            "… and {} more repositories (--all shows them)",
-            number((rows.len() - shown) as u64)
-        );
-    }
-    let _ = writeln!(
-        text,
-        "in total {} in {}, shared layers counted once ({}, exactly)",
-        bytes(freed.bytes),
-        counted(freed.blobs, "blob", "blobs"),
-        ByteSize::from_bytes(freed.bytes)
-    );
-    if freed.upload_bytes > 0 {
-        let _ = writeln!(text, "and {} of abandoned uploads", bytes(freed.upload_bytes));
-    }
-}
-
-fn condemned(text: &mut String, condemned: &[Condemned]) {
-    let (Some(first), Some(last)) =
-        (condemned.iter().map(|one| one.until).min(), condemned.iter().map(|one| one.until).max())
-    else {
-        return;
-    };
-    let total: u64 = condemned.iter().map(|one| one.size).sum();
-    let _ = writeln!(
-        text,
-        "\ncondemned: {} in {}; they may go from {} on, the last from {}. Deleting data beside a registry that serves \
-         is not in this version: stop the registry, or set it read-only, and run with --offline",
-        bytes(total),
-        counted(condemned.len() as u64, "blob", "blobs"),
-        first.strftime("%Y-%m-%d %H:%M UTC"),
-        last.strftime("%Y-%m-%d %H:%M UTC"),
-    );
-}
-
-/// Why nothing is done.
-pub fn refused(text: &mut String, refusals: &[Refusal]) {
-    if refusals.is_empty() {
-        return;
-    }
-    text.push_str("\nrefused, and nothing was done:\n");
-    for refusal in refusals {
-        let _ = writeln!(text, "  - {refusal}");
-    }
-}
-
 /// What became of a run.
-pub fn executed(run: &str, executed: &Executed, keeps_trash: bool, cost: &Requests) -> String {
+pub fn executed(
+    run: &str,
+    store: &Identity,
+    executed: &Executed,
+    keeps_trash: bool,
+    cost: &Requests,
+) -> String {
     let mut text = String::new();
     let done: Vec<String> =
         executed.done.iter().map(|(name, count)| format!("{} {name}", number(*count))).collect();
@@ -408,7 +208,7 @@ pub fn executed(run: &str, executed: &Executed, keeps_trash: bool, cost: &Reques
     }
     requests(&mut text, cost);
     if keeps_trash && !executed.done.is_empty() {
-        let _ = writeln!(text, "undo       regsweep restore STORE {run}");
+        let _ = writeln!(text, "undo       regsweep restore {} {run}", store.url);
     }
     text
 }
