@@ -149,15 +149,27 @@ struct Runs {
 
 impl Runs {
     fn median(&self) -> f64 {
-        let mut seconds = self.seconds.clone();
-        seconds.sort_by(f64::total_cmp);
-        seconds[seconds.len() / 2]
+        median(self.seconds.clone())
     }
 
     fn peak_mib(&self) -> f64 {
-        let mut peaks = self.peaks.clone();
-        peaks.sort_unstable();
-        f64::from(u32::try_from(peaks[peaks.len() / 2]).unwrap_or(u32::MAX)) / 1024.0
+        median(
+            self.peaks
+                .iter()
+                .map(|peak| f64::from(u32::try_from(*peak).unwrap_or(u32::MAX)) / 1024.0)
+                .collect(),
+        )
+    }
+}
+
+/// The middle value, or the mean of the two in the middle.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len().is_multiple_of(2) {
+        f64::midpoint(values[middle - 1], values[middle])
+    } else {
+        values[middle]
     }
 }
 

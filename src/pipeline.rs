@@ -81,6 +81,10 @@ pub async fn survey(
         // Only candidates are worth a closer look.
         let candidates = build::candidates(&inventory, &marks);
         let empty_blobs = inspect::blobs(store.tree(), layout, &mut inventory, &candidates.blobs)?;
+        // What no descriptor gives the size of, such as the layers of schema 1, is asked for too: they are few.
+        let unsized_blobs: Vec<_> =
+            inventory.blobs.present().filter(|id| inventory.blobs.size(*id).is_none()).collect();
+        inspect::blobs(store.tree(), layout, &mut inventory, &unsized_blobs)?;
         inspect::layer_links(store.tree(), layout, &mut inventory, &candidates.layers)?;
         inspect::histories(store.tree(), layout, &mut inventory, &candidates.histories)?;
         Ok(Survey { inventory, marks, memory, empty_blobs, now })

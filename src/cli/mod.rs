@@ -64,7 +64,7 @@ struct StoreArgs {
     #[arg(value_name = "STORE", env = "REGSWEEP_STORE", required_unless_present = "registry_config")]
     store: Option<String>,
     /// Read the storage from distribution's own configuration file and REGISTRY_* environment
-    #[arg(long, value_name = "FILE", env = "REGSWEEP_REGISTRY_CONFIG", conflicts_with = "store")]
+    #[arg(long, value_name = "FILE", env = "REGSWEEP_REGISTRY_CONFIG")]
     registry_config: Option<std::path::PathBuf>,
     /// The layout, when it is not to be detected
     #[arg(long, value_name = "LAYOUT", env = "REGSWEEP_LAYOUT", value_parser = ["distribution"])]
@@ -192,6 +192,9 @@ fn json<T: Serialize>(document: &T) -> Result<(), Failure> {
 impl StoreArgs {
     fn location(&self) -> Result<Location, Failure> {
         if let Some(store) = &self.store {
+            if self.registry_config.is_some() {
+                return Err(usage(anyhow::anyhow!("give STORE ({store}) or --registry-config, not both")));
+            }
             return Ok(store.parse()?);
         }
         let config =

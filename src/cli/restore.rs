@@ -46,7 +46,11 @@ struct RestoreReport<'r> {
     kept_until: jiff::Timestamp,
 }
 
-pub(super) async fn run(args: RestoreArgs) -> CommandResult {
+pub(super) async fn run(mut args: RestoreArgs) -> CommandResult {
+    // With the registry's configuration in the place of STORE, the one word left is what to restore.
+    if args.store.registry_config.is_some() && args.what.is_none() {
+        args.what = args.store.store.take();
+    }
     let Some(what) = &args.what else { return list(&args).await };
     let store = WriteStore::open(&args.store.location()?)?;
     let wanted = wanted(what)?;

@@ -22,7 +22,7 @@ pub fn blobs(
 ) -> Result<Vec<BlobId>, StoreError> {
     let table = &mut inventory.blobs;
     let wanted: Vec<BlobId> = ids.iter().copied().filter(|id| table.changed(*id).is_none()).collect();
-    let near = tree.near(distribution::blobs_root())?;
+    let near = tree.near(distribution::blobs_root());
     let found: Vec<Option<Meta>> = wanted
         .par_iter()
         .map(|id| match layout.key(&Entry::BlobData { digest: table.digest(*id) }) {
@@ -61,7 +61,7 @@ pub fn layer_links(
         .into_par_iter()
         .map(|group| {
             let repository = &inventory.repositories[group[0].0];
-            let near = tree.near(&distribution::repository_part(repository.name.as_str(), Part::Layers))?;
+            let near = tree.near(&distribution::repository_part(repository.name.as_str(), Part::Layers));
             let look = |&(_, layer): &(usize, usize)| {
                 if repository.layers[layer].changed.is_some() {
                     return Ok(None);
@@ -99,7 +99,7 @@ pub fn histories(
 ) -> Result<(), StoreError> {
     for &index in repositories {
         let repository = &inventory.repositories[index];
-        let near = tree.near(&distribution::repository_part(repository.name.as_str(), Part::Tags))?;
+        let near = tree.near(&distribution::repository_part(repository.name.as_str(), Part::Tags));
         let found: Vec<Option<Vec<Digest>>> = repository
             .tags
             .par_iter()

@@ -34,7 +34,7 @@ pub(super) fn tags(
         .repositories
         .par_iter()
         .map(|repository| {
-            let near = tree.near(&distribution::repository_part(repository.name.as_str(), Part::Tags))?;
+            let near = tree.near(&distribution::repository_part(repository.name.as_str(), Part::Tags));
             repository
                 .tags
                 .par_iter()
@@ -126,7 +126,7 @@ pub(super) fn revision_links(
     let Inventory { repositories, blobs, .. } = inventory;
     repositories.par_iter_mut().try_for_each(|repository| {
         let name = &repository.name;
-        let near = tree.near(&distribution::repository_part(name.as_str(), Part::Revisions))?;
+        let near = tree.near(&distribution::repository_part(name.as_str(), Part::Revisions));
         repository.revisions.par_iter_mut().try_for_each(|revision| {
             let digest = blobs.digest(revision.digest);
             let entry = Entry::RevisionLink { repository: name.as_str(), digest };
@@ -157,7 +157,7 @@ pub(super) fn manifests(
     revisions.sort_unstable();
     revisions.dedup();
     let mut unresolved: FxHashMap<BlobId, String> = FxHashMap::default();
-    let near = tree.near(distribution::blobs_root())?;
+    let near = tree.near(distribution::blobs_root());
     let mut pending = revisions;
     let mut listed = true;
     while !pending.is_empty() {
@@ -380,6 +380,11 @@ fn read_link(tree: &Near<'_>, key: &str) -> Result<Option<LinkRead>, StoreError>
             Ok(None) => return Ok(None),
             Err(StoreError::TooLarge { size, .. }) => match tree.stat(key)? {
                 Some(meta) => return Ok(Some((Err(format!("the link has {size} bytes")), meta))),
+                None => return Ok(None),
+            },
+            // It is there and says nothing: as a damaged link it keeps what it may mean.
+            Err(error) if error.is_denied() => match tree.stat(key)? {
+                Some(meta) => return Ok(Some((Err("the link may not be read by this user".into()), meta))),
                 None => return Ok(None),
             },
             Err(error) => return Err(error),

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::layout::{Directory, Entry, RegistryLayout, distribution};
 use crate::oci::{Digest, RepositoryName, TagName};
-use crate::store::{Kind, LocalTree, Meta, Near, StoreError};
+use crate::store::{Kind, LocalTree, Meta, NameList, Near, StoreError};
 
 /// Why a store could not be listed whole. Nothing is decided on a listing with a hole.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,7 @@ pub fn scan(tree: &LocalTree, layout: &dyn RegistryLayout, options: Options) -> 
         tree,
         layout,
         depth: options.depth,
+        starts: ["", distribution::blobs_root(), distribution::repositories_root()],
         recorder: Mutex::new(Recorder::default()),
         failure: Mutex::new(None),
     };
@@ -127,6 +128,8 @@ struct Scanner<'s> {
     tree: &'s LocalTree,
     layout: &'s dyn RegistryLayout,
     depth: Depth,
+    /// Where a walk starts: these need not exist.
+    starts: [&'static str; 3],
     recorder: Mutex<Recorder>,
     failure: Mutex<Option<StoreError>>,
 }
@@ -172,7 +175,7 @@ impl<'s> Scanner<'s> {
         if self.gave_up() {
             return Ok(());
         }
-        let Some(list) = self.tree.list(key)? else { return Ok(()) };
+        let Some(list) = self.open(key)? else { return Ok(()) };
         let mut batch = Batch::default();
         for (name, kind) in list.names {
             let child = join(key, &name);
@@ -186,7 +189,7 @@ impl<'s> Scanner<'s> {
                         batch
                             .records
                             .push(Record::Upload { repository: repository.into(), id: upload.into() });
-                        self.visit_leaf(&self.tree.near(&child)?, &child, &mut batch)?;
+                        self.visit_leaf(&self.tree.near(&child), &child, &mut batch)?;
                     }
                     leaf => batch.directory(leaf, &child),
                 },
@@ -210,7 +213,7 @@ impl<'s> Scanner<'s> {
         if self.gave_up() {
             return Ok(());
         }
-        let Some(list) = self.tree.list(key)? else { return Ok(()) };
+        let Some(list) = self.open(key)? else { return Ok(()) };
         let mut batch = Batch::default();
         let mut leaves = Vec::new();
         for (name, kind) in list.names {
@@ -245,9 +248,10 @@ impl<'s> Scanner<'s> {
             let parent = key.to_owned();
             scope.spawn(move |_| {
                 let mut batch = Batch::default();
-                let read = self.tree.near(&parent).and_then(|near| {
+                let read = {
+                    let near = self.tree.near(&parent);
                     chunk.iter().try_for_each(|leaf| self.visit_leaf(&near, leaf, &mut batch))
-                });
+                };
                 match read {
                     Ok(()) => self.record(batch),
                     Err(error) => self.fail(error),
@@ -256,9 +260,31 @@ impl<'s> Scanner<'s> {
         }
     }
 
+    /// The names in a directory that its parent has just listed. One that may not be read hides what it holds, so it
+    /// pins every blob; one that is gone by now may have been moved to where nobody looks any more.
+    fn open(&self, key: &str) -> Result<Option<NameList>, StoreError> {
+        match self.tree.list(key) {
+            Ok(Some(list)) => Ok(Some(list)),
+            Ok(None) if self.starts.contains(&key) => Ok(None),
+            Ok(None) => Err(StoreError::Vanished { key: key.to_owned() }),
+            Err(error) if error.is_denied() => {
+                self.record(Batch { records: vec![denied(key)] });
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reads a leaf of the layout whole, with sizes and times: few files, seldom nested.
     fn visit_leaf(&self, near: &Near<'_>, key: &str, batch: &mut Batch) -> Result<(), StoreError> {
-        let Some(found) = near.list_with_meta(key)? else { return Ok(()) };
+        let found = match near.list_with_meta(key) {
+            Ok(found) => found.unwrap_or_default(),
+            Err(error) if error.is_denied() => {
+                batch.records.push(denied(key));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         for (name, meta) in found {
             let child = join(key, &name);
             match meta.kind {
@@ -423,6 +449,11 @@ impl Batch {
 fn may_hide_references(key: &str) -> bool {
     let repositories = distribution::repositories_root();
     key.starts_with(repositories) || repositories.starts_with(key)
+}
+
+fn denied(key: &str) -> Record {
+    let why = "this user may not list it, so what it refers to is not known: give read permission".into();
+    Record::Gap { repository: None, key: key.to_owned(), why }
 }
 
 fn unknown_digest(repository: Option<&str>, key: &str) -> Record {

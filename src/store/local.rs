@@ -94,12 +94,10 @@ impl LocalTree {
     }
 
     /// A reader of what is below `key`.
-    ///
-    /// # Errors
-    /// Any answer but absence.
-    pub fn near(&self, key: &str) -> Result<Near<'_>, StoreError> {
-        let directory = self.open_directory(key)?;
-        Ok(Near { tree: self, directory, prefix: key.to_owned() })
+    pub fn near(&self, key: &str) -> Near<'_> {
+        // Only a short way: what cannot be opened here says so itself when it is asked for.
+        let directory = self.open_directory(key).unwrap_or_default();
+        Near { tree: self, directory, prefix: key.to_owned() }
     }
 
     /// A reader of the whole tree.

@@ -118,6 +118,12 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// A directory was listed and was gone when it was opened: somebody moves or removes repositories.
+    #[error("{key} was there and is gone: the store changes while it is listed. Run again")]
+    Vanished {
+        /// The key below the store's root.
+        key: String,
+    },
     /// A body is larger than anything that is read whole.
     #[error("{key} has {size} bytes; at most {limit} are read")]
     TooLarge {
@@ -139,6 +145,13 @@ pub enum StoreError {
         #[source]
         source: object_store::Error,
     },
+}
+
+impl StoreError {
+    /// Whether the system said that this user may not: there is something, and it cannot be known what.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied)
+    }
 }
 
 /// A store that can be read and nothing else.

@@ -210,14 +210,14 @@ impl Builder {
     /// goes into `startedat`, in whole seconds. Answers the session's name.
     pub fn upload(&mut self, repository: &str, started: SystemTime, bytes: &[u8]) -> io::Result<String> {
         let name = self.identifier(4, None);
-        self.session(repository, &name, Some(started), bytes)?;
+        self.session(repository, &name, started, bytes)?;
         Ok(name)
     }
 
     /// As [`Builder::upload`], named as 3.1 and later name it: a version 7 UUID, which begins with the start time.
     pub fn upload_v7(&mut self, repository: &str, started: SystemTime, bytes: &[u8]) -> io::Result<String> {
         let name = self.identifier(7, Some(started));
-        self.session(repository, &name, Some(started), bytes)?;
+        self.session(repository, &name, started, bytes)?;
         Ok(name)
     }
 
@@ -230,18 +230,10 @@ impl Builder {
         Ok(name)
     }
 
-    fn session(
-        &mut self,
-        repository: &str,
-        name: &str,
-        started: Option<SystemTime>,
-        bytes: &[u8],
-    ) -> io::Result<()> {
+    fn session(&mut self, repository: &str, name: &str, started: SystemTime, bytes: &[u8]) -> io::Result<()> {
         let directory = self.repository_path(repository).join("_uploads").join(name);
         self.write(&directory.join("data"), bytes)?;
-        if let Some(started) = started {
-            self.write(&directory.join("startedat"), timestamp(started)?.as_bytes())?;
-        }
+        self.write(&directory.join("startedat"), timestamp(started)?.as_bytes())?;
         self.write(&directory.join("hashstates/sha256/0"), &hash_state(b""))?;
         if !bytes.is_empty() {
             let path = directory.join(format!("hashstates/sha256/{}", bytes.len()));

@@ -148,7 +148,7 @@ impl Recipe {
     /// each, mostly shared layers, a tenth multi-arch, a tenth orphans.
     pub fn like_a_registry(files: u64) -> Self {
         /// Measured with this recipe, rounded down: a repository adds this many files.
-        const FILES_A_REPOSITORY: u64 = 940;
+        const FILES_A_REPOSITORY: u64 = 860;
         let repositories = u32::try_from(files.div_ceil(FILES_A_REPOSITORY)).unwrap_or(u32::MAX).max(1);
         Self { repositories, tags: 38, history: 1, layers: 8, uploads: 50, ..Self::default() }
     }

@@ -9,6 +9,7 @@ use super::world::Fate;
 on_both_versions!(
     a_pushed_image_pulls_back_from_a_restarted_registry,
     everything_pushed_is_served_before_a_sweep,
+    an_index_over_blobs_is_taken_by_2_8_and_by_3_x_beside_its_cache,
     read_only_refuses_pushes,
 );
 
@@ -34,6 +35,18 @@ fn everything_pushed_is_served_before_a_sweep(version: Version) {
     let registry = Registry::start(version, root.path(), Options::default());
     let world = corpus::populate(&registry.client(), version);
     world.check(&registry.client(), &[Fate::Kept, Fate::Removed]);
+}
+
+/// BuildKit's cache: a sweep of a store of either version may meet it.
+fn an_index_over_blobs_is_taken_by_2_8_and_by_3_x_beside_its_cache(version: Version) {
+    for cache_in_memory in [false, true] {
+        let root = tempfile::tempdir().expect("a directory");
+        let options = Options { cache_in_memory, ..Options::default() };
+        let registry = Registry::start(version, root.path(), options);
+        let world = corpus::populate(&registry.client(), version);
+        let taken = world.stored.iter().any(|stored| stored.repository == "cache/build");
+        assert_eq!(taken, version == Version::V2 || cache_in_memory);
+    }
 }
 
 fn read_only_refuses_pushes(version: Version) {
