@@ -87,8 +87,14 @@ struct PolicyArgsOf {
     /// The registry is stopped or read-only: one run condemns and sweeps
     #[arg(long, env = "REGSWEEP_OFFLINE")]
     offline: bool,
-    /// Lift one limit for this run, by name: tags=40%, bytes=90%, shrink=90%, `repository_may_empty`, `pull_through_cache`
-    #[arg(long, value_name = "LIMIT", env = "REGSWEEP_ACCEPT", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "LIMIT",
+        env = "REGSWEEP_ACCEPT",
+        value_delimiter = ',',
+        help = "Set one limit for this run, by name: tags=40%, bytes=90%, shrink=90%, repository_may_empty or \
+                pull_through_cache"
+    )]
     accept: Vec<Accept>,
 }
 

@@ -280,11 +280,10 @@ fn within_limits(plan: &Plan, world: &World<'_>) -> Vec<Refusal> {
         })
         .sum();
     if limits.bytes.is_exceeded_by(gone, all) {
-        let size = |bytes| crate::config::values::ByteSize::from_bytes(bytes).to_string();
         refusals.push(Refusal::TooMuch {
             what: "bytes",
-            gone: size(gone),
-            all: size(all),
+            gone: gone.to_string(),
+            all: all.to_string(),
             limit: limits.bytes.to_string(),
             accept: format!("bytes={}%", percent(gone, all)),
         });

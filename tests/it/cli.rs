@@ -40,23 +40,27 @@ fn registry(root: &Path) -> Builder {
         // An hour on top, so that no age is on the edge of a day.
         builder.at(Duration::from_secs((days * 24 + 1) * 3600));
         let layer = builder.blob(&random.bytes(1500)).unwrap();
-        let mut spec = ImageSpec::new(format!("{repository} {name}"), vec![layer.clone()]);
+        let mut spec = ImageSpec::new(format!("{repository} {name}"), vec![layer]);
         spec.created = Some(std::time::SystemTime::UNIX_EPOCH);
         let digest = builder.image(repository, &spec).unwrap();
         builder.tag(repository, name, &digest).unwrap();
-        (digest, layer)
+        digest
     };
     for (tag, days) in
         [("v1.0.0", 90), ("v1.1.0", 60), ("v2.0.0", 10), ("pr-7", 40), ("main", 30), ("main", 5)]
     {
-        let (digest, _) = push(&mut builder, "library/app", tag, days);
+        let digest = push(&mut builder, "library/app", tag, days);
         if tag == "v1.0.0" {
             builder.cosign("library/app", &digest, "sig").unwrap();
         }
     }
-    let (_, layer) = push(&mut builder, "library/old", "1", 700);
-    builder.remove_blob_data(&layer).unwrap();
-    let (digest, _) = push(&mut builder, "library/old", "2", 600);
+    // An image that names a layer which is not there.
+    let lost = builder.dangling_layer_link("library/old", "1").unwrap();
+    let mut broken = ImageSpec::new("library/old 1", vec![lost]);
+    broken.created = Some(std::time::SystemTime::UNIX_EPOCH);
+    let broken = builder.image("library/old", &broken).unwrap();
+    builder.tag("library/old", "1", &broken).unwrap();
+    let digest = push(&mut builder, "library/old", "2", 600);
     builder.empty_link(Link::Revision { repository: "library/old", digest: &digest }).unwrap();
     builder.blob(&[7; 3000]).unwrap();
     builder

@@ -318,13 +318,19 @@ fn refusals() -> Vec<(String, String)> {
     let source = sources().into_iter().find(|source| source.code.contains("pub enum Refusal {")).unwrap();
     let body = source.code.split("pub enum Refusal {").nth(1).unwrap().split("\n}").next().unwrap();
     let mut found = Vec::new();
-    let mut text = String::new();
+    let (mut text, mut attribute) = (String::new(), false);
     for line in body.lines() {
-        let line = line.strip_prefix("    ").unwrap_or(line);
-        let name: String = line.chars().take_while(char::is_ascii_alphanumeric).collect();
-        if name.is_empty() {
-            text.push_str(line.trim().trim_end_matches('\\'));
-        } else {
+        let trimmed = line.trim();
+        if trimmed.starts_with("#[error(") {
+            (text, attribute) = (String::new(), true);
+        }
+        if attribute {
+            text.push_str(trimmed.trim_end_matches('\\'));
+            attribute = !trimmed.ends_with(")]");
+        } else if line.starts_with("    ")
+            && line[4..].starts_with(|letter: char| letter.is_ascii_uppercase())
+        {
+            let name = trimmed.chars().take_while(char::is_ascii_alphanumeric).collect();
             found.push((name, std::mem::take(&mut text)));
         }
     }

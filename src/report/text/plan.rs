@@ -61,16 +61,34 @@ pub fn plan(said: &PlanText<'_>) -> String {
     let (header, freed) = (&plan.header, &plan.freed);
     let mut text = String::new();
     head(&mut text, &header.store, &header.layout, &header.saw);
-    let policy_frees = freed.bytes - freed.unreferenced_bytes;
-    let _ = writeln!(
+    let saw = &header.saw;
+    let _ = write!(
         text,
-        "store      {} in {}   live {}   unreferenced {}   policy frees {} more",
-        bytes(header.saw.bytes),
-        counted(header.saw.blobs, "blob", "blobs"),
-        bytes(header.saw.live_bytes),
-        bytes(freed.unreferenced_bytes),
-        bytes(policy_frees)
+        "store      {} in {}   live {}",
+        bytes(saw.bytes),
+        counted(saw.blobs, "blob", "blobs"),
+        bytes(saw.live_bytes),
     );
+    let unneeded = saw.bytes.saturating_sub(saw.live_bytes);
+    match header.mode {
+        Mode::Offline => {
+            let policy_frees = freed.bytes - freed.unreferenced_bytes;
+            let _ = write!(
+                text,
+                "   unreferenced {}   policy frees {} more",
+                bytes(freed.unreferenced_bytes),
+                bytes(policy_frees)
+            );
+            let young = unneeded.saturating_sub(freed.bytes);
+            if young > 0 {
+                let _ = write!(text, "   in grace {}", bytes(young));
+            }
+        }
+        Mode::Online => {
+            let _ = write!(text, "   unneeded {}", bytes(unneeded));
+        }
+    }
+    text.push('\n');
     problem_line(&mut text, problems, true);
     if let Some(cost) = said.requests {
         requests(&mut text, cost);
@@ -134,8 +152,9 @@ fn tags(text: &mut String, plan: &Plan, detail: Detail) {
         all.into_iter().partition(|(_, step)| detail != Detail::All && follows(step));
     reasons(text, &own, detail);
     if !following.is_empty() {
-        let count = counted(following.len() as u64, "tag of a referrer goes", "tags of referrers go");
-        let _ = writeln!(text, "  and {count} with what they are about (--all shows them)");
+        let one = "tag of a referrer, with what it is about (--all shows it)";
+        let many = "tags of referrers, with what they are about (--all shows them)";
+        let _ = writeln!(text, "  and {}", counted(following.len() as u64, one, many));
     }
 }
 
@@ -190,20 +209,23 @@ fn counts(text: &mut String, plan: &Plan) {
 
 fn freed_table(text: &mut String, plan: &Plan, detail: Detail) {
     let freed = &plan.freed;
-    if freed.blobs + freed.upload_bytes == 0 && freed.repositories.is_empty() {
+    let rows = detail != Detail::Totals && !freed.repositories.is_empty();
+    if freed.blobs + freed.upload_bytes == 0 && !rows {
         return;
     }
     text.push('\n');
-    if detail != Detail::Totals {
+    if rows {
         freed_rows(text, plan, detail);
     }
-    let _ = writeln!(
-        text,
-        "in total {} ({} bytes) in {}, shared layers counted once",
-        bytes(freed.bytes),
-        number(freed.bytes),
-        counted(freed.blobs, "blob", "blobs"),
-    );
+    if freed.blobs > 0 {
+        let _ = writeln!(
+            text,
+            "in total {} ({} bytes) in {}, shared layers counted once",
+            bytes(freed.bytes),
+            number(freed.bytes),
+            counted(freed.blobs, "blob", "blobs"),
+        );
+    }
     if freed.upload_bytes > 0 {
         let _ = writeln!(text, "and {} of abandoned uploads", bytes(freed.upload_bytes));
     }
