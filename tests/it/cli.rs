@@ -225,7 +225,7 @@ fn a_plan_that_was_edited_is_refused() {
     };
     refused(
         &|plan| plan["header"]["listed_at"] = "2020-01-01T00:00:00Z".into(),
-        "one of more than 1d is not carried out",
+        "one of more than 1d is not carried out: make it again",
     );
     refused(
         &|plan| plan["header"]["policy_hash"] = "0".repeat(64).into(),
