@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(bytes(0), "0 B");
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1024), "1.00 KiB");
-        assert_eq!(bytes(2_539_925_000_000), "2.31 TiB");
+        assert_eq!(bytes(2_540_000_000_000), "2.31 TiB");
         assert_eq!(bytes(u64::MAX), "15.99 EiB");
     }
 }
