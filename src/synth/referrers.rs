@@ -37,6 +37,8 @@ impl Builder {
             json!({ "critical": { "image": { "docker-manifest-digest": subject } }, "kind": suffix });
         let layer = self.blob(&serde_json::to_vec(&payload)?)?;
         let mut spec = ImageSpec::new(format!("cosign {suffix} {subject}"), vec![layer]);
+        // A signature's config says no time, so that the same signature is the same manifest.
+        spec.created = Some(std::time::UNIX_EPOCH);
         spec.layer_media_type = Some("application/vnd.dev.cosign.simplesigning.v1+json".to_owned());
         let digest = self.image(repository, &spec)?;
         self.tag(repository, &format!("sha256-{}.{suffix}", parts(subject).1), &digest)?;

@@ -30,15 +30,13 @@ pub fn number(value: u64) -> String {
 
 /// Bytes as a person says them, in binary units.
 pub fn bytes(value: u64) -> String {
-    let (mut scaled, mut unit) = (value, 0);
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut hundredths = 0;
-    while scaled >= 1024 && unit + 1 < units.len() {
-        hundredths = (scaled % 1024) * 100 / 1024;
-        scaled /= 1024;
-        unit += 1;
+    let unit = (value.checked_ilog2().unwrap_or(0) / 10) as usize;
+    if unit == 0 {
+        return format!("{value} B");
     }
-    if unit == 0 { format!("{value} B") } else { format!("{scaled}.{hundredths:02} {}", units[unit]) }
+    let hundredths = u128::from(value) * 100 >> (10 * unit);
+    format!("{}.{:02} {}", hundredths / 100, hundredths % 100, units[unit])
 }
 
 fn counted(value: u64, one: &str, many: &str) -> String {
