@@ -160,8 +160,15 @@ pub(super) fn manifests(
     let near = tree.near(distribution::blobs_root());
     let mut pending = revisions;
     let mut listed = true;
-    while !pending.is_empty() {
-        let mut next = Vec::new();
+    // A tag may point to what its repository does not list. Nobody can pull it, and it may be all that is left of an image.
+    let targets = inventory.repositories.iter().flat_map(|repository| &repository.tags);
+    let mut next: Vec<BlobId> = targets
+        .filter_map(|tag| match tag.target {
+            Target::Manifest(id) => Some(id),
+            Target::Missing | Target::Corrupt(_) => None,
+        })
+        .collect();
+    while listed || !pending.is_empty() {
         for chunk in pending.chunks(CHUNK) {
             let bodies: Vec<Raw> = chunk
                 .par_iter()
@@ -174,7 +181,7 @@ pub(super) fn manifests(
         next.sort_unstable();
         next.dedup();
         next.retain(|id| !inventory.manifests.contains_key(id) && inventory.blobs.is_present(*id));
-        pending = next;
+        pending = std::mem::take(&mut next);
         listed = false;
     }
     recheck_missing(tree, layout, inventory)?;
@@ -345,11 +352,13 @@ pub(super) fn signatures(
     for repository in repositories {
         let name = repository.name.as_str();
         for revision in &repository.revisions {
-            let schema1 = matches!(
-                manifests.get(&revision.digest),
-                Some(Body::Read(facts)) if facts.kind == crate::oci::Kind::Schema1
-            );
-            if !schema1 {
+            // One that cannot be read may have been of schema 1: a gap must not let its signatures go.
+            let signed = match manifests.get(&revision.digest) {
+                Some(Body::Read(facts)) => facts.kind == crate::oci::Kind::Schema1,
+                Some(Body::Unreadable(_)) => true,
+                Some(Body::Missing) | None => false,
+            };
+            if !signed {
                 continue;
             }
             let directory = Directory::Revision { repository: name, digest: blobs.digest(revision.digest) };

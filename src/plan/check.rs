@@ -447,6 +447,9 @@ impl Left<'_> {
             {
                 let what = format!("the tag {}:{} points to it", repository.name, tag.name);
                 self.must_stay(id, &what);
+                if !linked.contains(&id) {
+                    self.manifest(id, &linked);
+                }
             }
         }
         for id in &remaining {

@@ -2,6 +2,8 @@
 
 mod cli;
 mod independent;
+mod properties;
 mod registry;
+mod support;
 mod synth;
 mod tidy;
