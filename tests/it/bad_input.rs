@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -156,7 +157,7 @@ impl Store {
         let mut found = Vec::new();
         let repository = self.builder.repository_path(BESIDE);
         for path in files(&repository) {
-            if let Some(hex) = path.strip_suffix_link() {
+            if let Some(hex) = linked(&path) {
                 let data = self.builder.blob_path(&format!("sha256:{hex}"));
                 found.push((data.clone(), fs::read(data).unwrap()));
             }
@@ -175,24 +176,19 @@ impl Store {
     }
 }
 
-trait LinkPath {
-    fn strip_suffix_link(&self) -> Option<String>;
+/// The hexadecimal in the path of a link that stands for a digest.
+fn linked(path: &Path) -> Option<&str> {
+    let hex = path.parent()?.file_name()?.to_str()?;
+    (path.ends_with("link") && hex.len() == 64).then_some(hex)
 }
 
-impl LinkPath for PathBuf {
-    /// The hexadecimal in the path of a link that stands for a digest.
-    fn strip_suffix_link(&self) -> Option<String> {
-        let hex = self.parent()?.file_name()?.to_str()?;
-        (self.ends_with("link") && hex.len() == 64).then(|| hex.to_owned())
-    }
-}
-
-/// Everything below `directory` that is no directory; links are not followed.
+/// Everything below `directory` that is no directory; links are not followed. A directory whose name is not UTF-8 is
+/// one thing: nobody looks into it.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten() {
         let path = entry.unwrap().path();
-        if path.symlink_metadata().unwrap().is_dir() {
+        if path.symlink_metadata().unwrap().is_dir() && path.to_str().is_some() {
             found.extend(files(&path));
         } else {
             found.push(path);
@@ -203,16 +199,8 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 
 fn sweeps(report: &Value) -> BTreeSet<String> {
     let steps = report["plan"]["steps"].as_array().unwrap().iter();
-    let text = |step: &Value| find_sweep(step).map(str::to_owned);
-    steps.filter_map(text).collect()
-}
-
-fn find_sweep(step: &Value) -> Option<&str> {
-    let action = &step["action"];
-    match action["action"].as_str() {
-        Some("sweep") => action["digest"].as_str(),
-        _ => None,
-    }
+    let swept = steps.filter(|step| step["action"] == "sweep");
+    swept.map(|step| step["digest"].as_str().unwrap().to_owned()).collect()
 }
 
 /// The classes of an audit are all files and bytes below `root`; a symbolic link is an object without bytes.
@@ -362,10 +350,11 @@ impl Case {
     }
 }
 
+/// Checks every case, also after one that failed: each says by itself what is wrong.
 fn check(cases: impl IntoIterator<Item = Case>) {
-    for case in cases {
-        case.check();
-    }
+    let failed = |case: &Case| std::panic::catch_unwind(AssertUnwindSafe(|| case.check())).is_err();
+    let failed: Vec<String> = cases.into_iter().filter(failed).map(|case| case.name).collect();
+    assert!(failed.is_empty(), "failed, see above: {failed:?}");
 }
 
 /// Contents that no link has.
@@ -475,20 +464,13 @@ fn links_that_name_another_digest_than_their_path() {
 
 #[test]
 fn sha512_references_hold_the_blob_that_their_alias_names() {
-    check([
-        case("sha512", Sweeps::Fewer, |store| {
-            store.noted = sha512_digest(b"a linked blob that nothing refers to");
-            store.builder.layer_alias(BAD, &store.noted, &store.stale)?;
-            let image = store.builder.image(BAD, &ImageSpec::new("wide", vec![store.noted.clone()]))?;
-            store.builder.tag(BAD, "wide", &image)
-        }),
-        case("an alias of a blob that is not there", Sweeps::Fewer, |store| {
-            let link = Link::Layer { repository: BAD, digest: &store.noted };
-            store.builder.wrong_link(link, sha256_digest(b"not there").as_bytes())
-        })
-        .prepared(tag_sha512)
-        .named("broken_images", |store| store.noted.clone()),
-    ]);
+    case("sha512", Sweeps::Fewer, |store| {
+        store.noted = sha512_digest(b"a linked blob that nothing refers to");
+        store.builder.layer_alias(BAD, &store.noted, &store.stale)?;
+        let image = store.builder.image(BAD, &ImageSpec::new("wide", vec![store.noted.clone()]))?;
+        store.builder.tag(BAD, "wide", &image)
+    })
+    .check();
 }
 
 #[test]
@@ -646,7 +628,7 @@ fn temporary_links_are_leftovers_when_they_are_old() {
     let young = |audit: &Value| audit["classes"]["in_grace"]["objects"].as_u64().unwrap();
     assert_eq!(young(&after), young(&before) + 4);
     let blobs = store.blobs();
-    let all = files(&store.root()).into_iter().filter(|path| !path.ends_with("lease")).count();
+    let all = files(&store.root().join("docker")).len();
     store.command("run").expect(0, "young temporary links");
     assert_eq!(store.blobs(), blobs, "everything is young");
     let left = files(&store.root().join("docker")).len();
@@ -815,17 +797,17 @@ fn symbolic_links_are_not_followed_and_pin_what_they_may_hide() {
         .grows("foreign", 1),
     ]);
     check([
-        case("current link", Sweeps::Nothing, |store| {
+        case("current link", Sweeps::Fewer, |store| {
             let path = store.builder.link_path(Link::Current { repository: BAD, tag: "v1" });
             replace_by_symlink(&path, store)
         })
         .named("gaps", |_| "v1/current/link".into())
         .grows("foreign", 1),
-        case("revision link", Sweeps::Nothing, |store| {
+        case("revision link", Sweeps::Same, |store| {
             let path = store.builder.link_path(Link::Revision { repository: BAD, digest: &store.v1 });
             replace_by_symlink(&path, store)
         })
-        .named("gaps", |store| store.v1.replacen("sha256:", "", 1))
+        .named("dangling_tags", |_| "\"v1\"".into())
         .grows("foreign", 1),
     ]);
 }
@@ -943,11 +925,7 @@ fn what_may_not_be_read_pins_what_it_may_hide() {
         ("repositories/lib/bad", |store| store.builder.repository_path(BAD), Sweeps::Nothing),
         ("_manifests", |store| store.builder.repository_path(BAD).join("_manifests"), Sweeps::Nothing),
         ("_layers", |store| store.builder.repository_path(BAD).join("_layers"), Sweeps::Nothing),
-        (
-            "tags/v1",
-            |store| store.builder.repository_path(BAD).join("_manifests/tags/v1"),
-            Sweeps::Nothing,
-        ),
+        ("tags/v1", |store| store.builder.repository_path(BAD).join("_manifests/tags/v1"), Sweeps::Nothing),
         (
             "v1/current/link",
             |store| store.builder.link_path(Link::Current { repository: BAD, tag: "v1" }),
@@ -956,7 +934,7 @@ fn what_may_not_be_read_pins_what_it_may_hide() {
         ("/data", |store| store.builder.blob_path(&store.v1), Sweeps::Fewer),
         ("", |store| store.builder.blob_path(&store.v1).parent().unwrap().into(), Sweeps::Fewer),
     ];
-    for (named, place, sweeps) in places {
+    for (named, place, expected) in places {
         let store = Store::new(AT_ONCE[0]);
         give_away(store.directory.path());
         let (whole, _) = store.swept(named);
@@ -966,17 +944,13 @@ fn what_may_not_be_read_pins_what_it_may_hide() {
         let what = format!("unreadable {}", hidden.display());
         let audit = by("audit").expect(0, &what).json();
         assert!(audit["problems"]["gaps"].to_string().contains(named), "{what}: {audit:#}");
-        let planned = sweeps_of(&by("plan").expect(0, &what).json());
+        let planned = sweeps(&by("plan").expect(0, &what).json());
         assert!(planned.is_subset(&whole) && planned != whole, "{what}: {planned:?}");
-        assert!(planned.is_empty() == (sweeps == Sweeps::Nothing), "{what}: {planned:?}");
+        assert!(planned.is_empty() == (expected == Sweeps::Nothing), "{what}: {planned:?}");
         by("run").expect(0, &what);
         fs::set_permissions(&hidden, fs::Permissions::from_mode(0o755)).unwrap();
         let lost: BTreeSet<String> = before.difference(&store.blobs()).cloned().collect();
         assert_eq!(lost, planned, "{what}");
         assert!(beside.iter().all(|(path, content)| fs::read(path).unwrap() == *content), "{what}");
     }
-}
-
-fn sweeps_of(report: &Value) -> BTreeSet<String> {
-    sweeps(report)
 }
