@@ -155,6 +155,12 @@ pub(super) fn manifests(
         .filter(|revision| revision.link != Link::Missing)
         .map(|revision| revision.digest)
         .collect();
+    // A tag holds its image also where the manifest's link is gone: one written again makes it whole.
+    let tagged = inventory.repositories.iter().flat_map(|repository| &repository.tags);
+    revisions.extend(tagged.filter_map(|tag| match tag.target {
+        Target::Manifest(id) if inventory.blobs.is_present(id) => Some(id),
+        _ => None,
+    }));
     revisions.sort_unstable();
     revisions.dedup();
     let mut unresolved: FxHashMap<BlobId, String> = FxHashMap::default();

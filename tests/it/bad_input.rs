@@ -508,8 +508,12 @@ fn tags_without_a_revision_and_revisions_without_a_blob() {
             store.builder.tag(BAD, "twin", &store.noted)
         })
         .named("dangling_tags", |_| "\"twin\"".into()),
-        case("image without a layer", Sweeps::Same, |store| store.builder.remove_blob_data(&store.layer))
-            .named("broken_images", |store| store.layer.clone()),
+        case("image without a layer", Sweeps::Same, |store| {
+            store.builder.remove_blob_data(&store.layer)?;
+            // A run lists names alone: what has no directory is known to be missing.
+            fs::remove_dir(store.builder.blob_path(&store.layer).parent().unwrap())
+        })
+        .named("broken_images", |store| store.layer.clone()),
     ]);
 }
 
@@ -796,20 +800,12 @@ fn symbolic_links_are_not_followed_and_pin_what_they_may_hide() {
         .named("gaps", |_| "tags/linked".into())
         .grows("foreign", 1),
     ]);
-    check([
-        case("current link", Sweeps::Fewer, |store| {
-            let path = store.builder.link_path(Link::Current { repository: BAD, tag: "v1" });
-            replace_by_symlink(&path, store)
-        })
-        .named("gaps", |_| "v1/current/link".into())
-        .grows("foreign", 1),
-        case("revision link", Sweeps::Same, |store| {
-            let path = store.builder.link_path(Link::Revision { repository: BAD, digest: &store.v1 });
-            replace_by_symlink(&path, store)
-        })
-        .named("dangling_tags", |_| "\"v1\"".into())
-        .grows("foreign", 1),
-    ]);
+    check([case("current link", Sweeps::Fewer, |store| {
+        let path = store.builder.link_path(Link::Current { repository: BAD, tag: "v1" });
+        replace_by_symlink(&path, store)
+    })
+    .named("gaps", |_| "v1/current/link".into())
+    .grows("foreign", 1)]);
 }
 
 /// Moves a file out of the store and leaves a link to it.
