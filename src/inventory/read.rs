@@ -10,7 +10,7 @@ use crate::layout::distribution::{self, Part};
 use crate::layout::{Directory, Entry, RegistryLayout};
 use crate::oci::manifest::{self, MAX_MANIFEST_BYTES};
 use crate::oci::{Digest, Manifest, RepositoryName, Role};
-use crate::store::{LocalTree, Meta, Near, StoreError};
+use crate::store::{Kind, LocalTree, Meta, Near, StoreError};
 
 /// A link is 71 bytes, an alias to sha512 would be 135: anything longer is no link.
 const MAX_LINK_BYTES: u64 = 1024;
@@ -56,7 +56,8 @@ pub(super) fn tags(
                 Some(Ok(digest)) => Target::Manifest(blobs.intern(&digest)),
                 Some(Err(why)) => Target::Corrupt(why),
             };
-            if let Some(meta) = meta {
+            // What stands in the place of a file is accounted for as what it is.
+            if let Some(meta) = meta.filter(|meta| meta.kind == Kind::File) {
                 tag.tagged = Some(meta.modified);
                 tag.changed = Some(meta.changed);
                 tag.size = meta.size;
@@ -154,6 +155,12 @@ pub(super) fn manifests(
         .filter(|revision| revision.link != Link::Missing)
         .map(|revision| revision.digest)
         .collect();
+    // A tag holds its image also where the manifest's link is gone: one written again makes it whole.
+    let tagged = inventory.repositories.iter().flat_map(|repository| &repository.tags);
+    revisions.extend(tagged.filter_map(|tag| match tag.target {
+        Target::Manifest(id) if inventory.blobs.is_present(id) => Some(id),
+        _ => None,
+    }));
     revisions.sort_unstable();
     revisions.dedup();
     let mut unresolved: FxHashMap<BlobId, String> = FxHashMap::default();
@@ -396,7 +403,13 @@ fn read_link(tree: &Near<'_>, key: &str) -> Result<Option<LinkRead>, StoreError>
                 Some(meta) => return Ok(Some((Err("the link may not be read by this user".into()), meta))),
                 None => return Ok(None),
             },
-            Err(error) => return Err(error),
+            // A registry may follow a symbolic link, and nothing here does.
+            Err(error) => match tree.stat(key)? {
+                Some(meta) if meta.kind != Kind::File => {
+                    return Ok(Some((Err("the link is no regular file".into()), meta)));
+                }
+                _ => return Err(error),
+            },
         };
         let parsed = match std::str::from_utf8(&body) {
             _ if body.is_empty() => Err("the link is empty".to_owned()),

@@ -349,6 +349,10 @@ impl Builder<'_> {
     /// missing after an interrupted run, or when a push was answered by a cache while a link went.
     fn missing_links(&mut self, repository: &Repository, marked: &crate::graph::RepositoryMarks) {
         let inventory = self.sources.inventory;
+        // A directory that may not be listed may hold the links.
+        if inventory.pins_everything() {
+            return;
+        }
         let linked =
             repository.layers.iter().filter(|layer| layer.link != Link::Missing).map(|layer| layer.digest);
         let manifests =
