@@ -1,5 +1,6 @@
 //! The one integration binary.
 
+mod crash;
 mod independent;
 mod registry;
 mod synth;
