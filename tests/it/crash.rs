@@ -236,7 +236,16 @@ impl Traced {
 
     fn kill(self) {
         self.send(Signal::KILL);
+        let process = self.process.map_or(0, |process| process.as_raw_nonzero().get());
         self.strace.wait_with_output().unwrap();
+        // strace may end before it has reaped the process, which then is there as a zombie until its new parent does.
+        for _ in 0..30_000 {
+            if !Path::new(&format!("/proc/{process}")).exists() {
+                return;
+            }
+            std::thread::sleep(Duration::from_micros(300));
+        }
+        panic!("process {process} was killed and is not reaped");
     }
 
     /// Kills it after `point` points; `false` when it ended before.
