@@ -167,15 +167,8 @@ pub(super) fn manifests(
     let near = tree.near(distribution::blobs_root());
     let mut pending = revisions;
     let mut listed = true;
-    // A tag may point to what its repository does not list. Nobody can pull it, and it may be all that is left of an image.
-    let targets = inventory.repositories.iter().flat_map(|repository| &repository.tags);
-    let mut next: Vec<BlobId> = targets
-        .filter_map(|tag| match tag.target {
-            Target::Manifest(id) => Some(id),
-            Target::Missing | Target::Corrupt(_) => None,
-        })
-        .collect();
-    while listed || !pending.is_empty() {
+    while !pending.is_empty() {
+        let mut next = Vec::new();
         for chunk in pending.chunks(CHUNK) {
             let bodies: Vec<Raw> = chunk
                 .par_iter()
@@ -188,7 +181,7 @@ pub(super) fn manifests(
         next.sort_unstable();
         next.dedup();
         next.retain(|id| !inventory.manifests.contains_key(id) && inventory.blobs.is_present(*id));
-        pending = std::mem::take(&mut next);
+        pending = next;
         listed = false;
     }
     recheck_missing(tree, layout, inventory)?;
@@ -326,9 +319,12 @@ fn pin_unreadable(
     unresolved: &FxHashMap<BlobId, String>,
 ) {
     let Inventory { repositories, blobs, manifests, gaps, .. } = inventory;
+    // A gap that may hide anything pins everything: what cannot be listed may be another repository, or the very tags and
+    // manifests of this one.
+    let everything = gaps.iter().any(|gap| gap.repository.is_none());
     let gapped: FxHashSet<RepositoryName> = gaps.iter().filter_map(|gap| gap.repository.clone()).collect();
     for repository in repositories {
-        repository.pinned |= gapped.contains(&repository.name);
+        repository.pinned |= everything || gapped.contains(&repository.name);
         let Repository { name, revisions, pinned, .. } = repository;
         for revision in revisions.iter().filter(|revision| revision.link != Link::Missing) {
             let why = match (manifests.get(&revision.digest), unresolved.get(&revision.digest)) {
