@@ -405,7 +405,8 @@ fn remains(after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
     if world.inventory.gaps.iter().any(|gap| gap.repository.is_none()) {
         let why = || "something of the store could not be listed, and may need it".to_owned();
         let removed = [&after.manifests, &after.links].into_iter().flat_map(|places| places.values());
-        let removed = removed.chain(after.tags.values()).chain(after.data.values()).chain(after.repositories.values());
+        let removed =
+            removed.chain(after.tags.values()).chain(after.data.values()).chain(after.repositories.values());
         found.extend(removed.map(|step| (*step, why())));
     }
     found

@@ -127,7 +127,7 @@ impl Walk {
             ),
         ];
         for (title, words, shows) in steps {
-            data(&format!("\n{title}\n\n$ {}\n", self.command(&words)));
+            data(&format!("\n{title}\n\n$ {}\n", Self::command(&words)));
             let typed = std::iter::once(word("regsweep")).chain(words);
             let cli = Cli::try_parse_from(typed).map_err(usage)?;
             // One of the commands is the demo itself, so the future has to be of a known size.
@@ -147,7 +147,7 @@ impl Walk {
         let run = swept.map_or("RUN", |recorded| recorded.run.run.as_str());
         let (registry, policy) = (self.registry.as_os_str(), self.policy.as_os_str());
         let line = |words: &[&std::ffi::OsStr]| {
-            self.command(&words.iter().map(|word| OsString::from(*word)).collect::<Vec<_>>())
+            Self::command(&words.iter().map(|word| OsString::from(*word)).collect::<Vec<_>>())
         };
         let [audit, plan, check, restore] = ["audit", "plan", "check", "restore"].map(std::ffi::OsStr::new);
         let [p, offline, accept, little, of_policy] =
@@ -167,7 +167,7 @@ impl Walk {
     }
 
     /// The line to type for these words, with the program by the name it was called by.
-    fn command(&self, words: &[OsString]) -> String {
+    fn command(words: &[OsString]) -> String {
         let program = std::env::args_os().next().unwrap_or_else(|| "regsweep".into());
         std::iter::once(&program)
             .chain(words)
