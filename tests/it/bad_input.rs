@@ -234,6 +234,9 @@ enum Sweeps {
 
 type Change = Box<dyn Fn(&mut Store) -> io::Result<()>>;
 
+/// What an entry says, which may depend on the store.
+type Words = Box<dyn Fn(&Store) -> String>;
+
 /// A damage and what is said about it.
 struct Case {
     name: String,
@@ -241,7 +244,7 @@ struct Case {
     damage: Change,
     sweeps: Sweeps,
     /// A list of the problems, and what one of its entries says.
-    named: Vec<(&'static str, Box<dyn Fn(&Store) -> String>)>,
+    named: Vec<(&'static str, Words)>,
     /// How many objects more a class has.
     grows: Vec<(&'static str, u64)>,
 }

@@ -42,7 +42,7 @@ policies:
 /// repository of which nothing is kept.
 fn build(root: &Path) {
     let now: SystemTime = System.now().into();
-    let old = Duration::from_hours(24 * 30);
+    let old = Duration::from_secs(30 * 24 * 3600);
     let mut builder = Builder::new(root, now).unwrap();
     builder.at(old);
     let base = builder.blob(b"a layer that all share").unwrap();

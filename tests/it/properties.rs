@@ -290,8 +290,8 @@ impl Damage {
 fn recipe() -> impl Strategy<Value = Recipe> {
     let shape = (any::<u64>(), 1_u32..4, 1_u32..5, 0_u32..3, 1_u32..4);
     let kinds = (0_u32..3, 0_u32..2, 0_u32..2, 0_u32..2, 0_u32..4);
-    let share = || prop::sample::select(vec![0.0, 0.3, 0.7]);
-    let shares = (share(), share(), share(), share(), share(), share());
+    let part = || prop::sample::select(vec![0.0, 0.3, 0.7]);
+    let shares = (part(), part(), part(), part(), part(), part());
     (shape, kinds, shares).prop_map(|(shape, kinds, shares)| Recipe {
         seed: shape.0,
         repositories: shape.1,
@@ -332,7 +332,9 @@ fn recipe() -> impl Strategy<Value = Recipe> {
 fn generate(recipe: &Recipe, damage: &[Damage]) -> (tempfile::TempDir, Truth) {
     let root = scratch();
     let truth = recipe.generate(root.path(), present()).unwrap();
-    damage.iter().for_each(|damage| damage.strike(root.path()));
+    for one in damage {
+        one.strike(root.path());
+    }
     (root, truth)
 }
 
