@@ -346,7 +346,7 @@ fn assert_kept_is_whole(tree: &Tree, origin: &Tree, what: &str) {
 }
 
 /// The points at which to kill: all of them with `REGSWEEP_CRASH_ALL=1`, otherwise about `wanted`, evenly.
-fn points(all: usize, wanted: usize) -> Vec<usize> {
+fn points(all: usize, wanted: usize) -> BTreeSet<usize> {
     assert!(all > 30, "only {all} points: strace does not see what the process does");
     let every = std::env::var_os("REGSWEEP_CRASH_ALL").is_some_and(|value| value == "1");
     let step = if every { 1 } else { all.div_ceil(wanted) };
