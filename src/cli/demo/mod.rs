@@ -127,7 +127,7 @@ impl Walk {
             ),
         ];
         for (title, words, shows) in steps {
-            data(&format!("\n{title}\n\n  $ {}\n", self.command(&words)));
+            data(&format!("\n{title}\n\n  $ {}\n", command(&words)));
             let typed = std::iter::once(word("regsweep")).chain(words);
             let cli = Cli::try_parse_from(typed).map_err(usage)?;
             // One of the commands is the demo itself, so the future has to be of a known size.
@@ -146,9 +146,8 @@ impl Walk {
         let swept = runs.iter().find(|recorded| matches!(recorded.run.kind, RunKind::Sweep(_)));
         let run = swept.map_or("RUN", |recorded| recorded.run.run.as_str());
         let (registry, policy) = (self.registry.as_os_str(), self.policy.as_os_str());
-        let line = |words: &[&OsStr]| {
-            self.command(&words.iter().map(|word| OsString::from(*word)).collect::<Vec<_>>())
-        };
+        let line =
+            |words: &[&OsStr]| command(&words.iter().map(|word| OsString::from(*word)).collect::<Vec<_>>());
         let [audit, plan, check, restore] = ["audit", "plan", "check", "restore"].map(OsStr::new);
         let [p, offline, of_policy] = ["-p", "--offline", "policy"].map(OsStr::new);
         data(&format!(
@@ -165,16 +164,13 @@ impl Walk {
         ));
         Ok(())
     }
+}
 
-    /// The line to type for these words, with the program by the name it was called by.
-    fn command(&self, words: &[OsString]) -> String {
-        let program = std::env::args_os().next().unwrap_or_else(|| "regsweep".into());
-        std::iter::once(&program)
-            .chain(words)
-            .map(|word| quoted(&word.to_string_lossy()))
-            .collect::<Vec<_>>()
-            .join(" ")
-    }
+/// The line to type for these words, with the program by the name it was called by.
+fn command(words: &[OsString]) -> String {
+    let program = std::env::args_os().next().unwrap_or_else(|| "regsweep".into());
+    let words = std::iter::once(&program).chain(words);
+    words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 
 /// A word as a shell reads it back.

@@ -35,7 +35,7 @@ pub fn bytes(value: u64) -> String {
     if unit == 0 {
         return format!("{value} B");
     }
-    let hundredths = u128::from(value) * 100 >> (10 * unit);
+    let hundredths = (u128::from(value) * 100) >> (10 * unit);
     format!("{}.{:02} {}", hundredths / 100, hundredths % 100, units[unit])
 }
 

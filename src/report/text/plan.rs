@@ -122,7 +122,7 @@ fn more(text: &mut String, count: usize, detail: Detail) {
 }
 
 /// Names and reasons, a line each.
-fn reasons<'l>(text: &mut String, lines: &[(String, &'l Step)], detail: Detail) {
+fn reasons(text: &mut String, lines: &[(String, &Step)], detail: Detail) {
     let shown = || lines.iter().take(detail.lines());
     let width = shown().map(|(name, _)| name.len()).filter(|width| *width <= NAME).max().unwrap_or(0);
     for (name, step) in shown() {
