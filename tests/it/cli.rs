@@ -229,7 +229,7 @@ fn a_plan_that_was_edited_is_refused() {
     );
     refused(
         &|plan| plan["header"]["policy_hash"] = "0".repeat(64).into(),
-        "by another version of the policy",
+        "the plan was made by another version of the policy: make it again, or leave out the policy",
     );
     // A tag that the policy keeps: it goes, says the edited plan, for the reason that another one goes.
     let other = |plan: &mut Value| {
@@ -253,7 +253,14 @@ fn a_store_that_has_lost_its_repositories_is_not_swept() {
     #[expect(clippy::disallowed_methods, reason = "takes away what a later run has to miss")]
     std::fs::rename(&repositories, here.join("elsewhere")).unwrap();
     let output = regsweep(here, &arguments);
-    assert_says(&output, 3, &["0 repositories are there, and the last run left 2", "--accept shrink=100%"]);
+    assert_says(
+        &output,
+        3,
+        &[
+            "0 repositories are there, and the last run left 2",
+            ": a listing that stops short looks like that. If they were deleted, run again with --accept shrink=100%",
+        ],
+    );
 }
 
 #[test]

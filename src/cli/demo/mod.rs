@@ -5,7 +5,7 @@
 
 mod registry;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -127,7 +127,7 @@ impl Walk {
             ),
         ];
         for (title, words, shows) in steps {
-            data(&format!("\n{title}\n\n$ {}\n", Self::command(&words)));
+            data(&format!("\n{title}\n\n  $ {}\n", command(&words)));
             let typed = std::iter::once(word("regsweep")).chain(words);
             let cli = Cli::try_parse_from(typed).map_err(usage)?;
             // One of the commands is the demo itself, so the future has to be of a known size.
@@ -146,35 +146,31 @@ impl Walk {
         let swept = runs.iter().find(|recorded| matches!(recorded.run.kind, RunKind::Sweep(_)));
         let run = swept.map_or("RUN", |recorded| recorded.run.run.as_str());
         let (registry, policy) = (self.registry.as_os_str(), self.policy.as_os_str());
-        let line = |words: &[&std::ffi::OsStr]| {
-            Self::command(&words.iter().map(|word| OsString::from(*word)).collect::<Vec<_>>())
-        };
-        let [audit, plan, check, restore] = ["audit", "plan", "check", "restore"].map(std::ffi::OsStr::new);
-        let [p, offline, accept, little, of_policy] =
-            ["-p", "--offline", "--accept", "bytes=1%", "policy"].map(std::ffi::OsStr::new);
+        let line =
+            |words: &[&OsStr]| command(&words.iter().map(|word| OsString::from(*word)).collect::<Vec<_>>());
+        let [audit, plan, check, restore] = ["audit", "plan", "check", "restore"].map(OsStr::new);
+        let [p, offline, of_policy] = ["-p", "--offline", "policy"].map(OsStr::new);
         data(&format!(
             "\nThe store is left as it is now, to look around in. What to try next:\n\n\
-             $ {}\n  everything else that the run took comes back\n\
-             $ {}\n  then a plan that goes beyond a limit: it is refused, with advice (exit code 3)\n\
-             $ {}\n  the policy in plain words; change a rule and look at the plan again\n\
-             $ {}\n  your own registry: audit and plan never write to it\n",
-            line(&[restore, registry, run.as_ref()]),
-            line(&[plan, registry, p, policy, offline, accept, little]),
+             \x20 $ {}\n    the policy in plain words\n\
+             \x20 $ {}\n    nothing to do now: write \"last: 1\" for releases in the policy, and see what would go. With\n    \
+             --accept tags=1% the plan is refused, with advice (exit code 3)\n\
+             \x20 $ {}\n    everything that the run took comes back, and stays for a day\n\
+             \x20 $ {}\n    your own registry: audit and plan never write to it\n",
             line(&[of_policy, check, policy]),
+            line(&[plan, registry, p, policy, offline]),
+            line(&[restore, registry, run.as_ref()]),
             line(&[audit, "/var/lib/registry".as_ref()]),
         ));
         Ok(())
     }
+}
 
-    /// The line to type for these words, with the program by the name it was called by.
-    fn command(words: &[OsString]) -> String {
-        let program = std::env::args_os().next().unwrap_or_else(|| "regsweep".into());
-        std::iter::once(&program)
-            .chain(words)
-            .map(|word| quoted(&word.to_string_lossy()))
-            .collect::<Vec<_>>()
-            .join(" ")
-    }
+/// The line to type for these words, with the program by the name it was called by.
+fn command(words: &[OsString]) -> String {
+    let program = std::env::args_os().next().unwrap_or_else(|| "regsweep".into());
+    let words = std::iter::once(&program).chain(words);
+    words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 
 /// A word as a shell reads it back.
