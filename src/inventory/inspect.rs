@@ -7,7 +7,24 @@ use super::{BlobId, History, Inventory, Link};
 use crate::layout::distribution::{self, Part};
 use crate::layout::{Directory, Entry, RegistryLayout};
 use crate::oci::Digest;
-use crate::store::{LocalTree, Meta, Near, StoreError};
+use crate::store::{Kind, LocalTree, Meta, Near, StoreError};
+
+/// What a question after one file was answered with.
+enum Asked {
+    There(Meta),
+    Absent,
+    /// This user may not know.
+    Denied,
+}
+
+fn look(answer: Result<Option<Meta>, StoreError>) -> Result<Asked, StoreError> {
+    match answer {
+        Ok(Some(meta)) => Ok(Asked::There(meta)),
+        Ok(None) => Ok(Asked::Absent),
+        Err(error) if error.is_denied() => Ok(Asked::Denied),
+        Err(error) => Err(error),
+    }
+}
 
 /// Asks size and time of the data of `ids`, where that is not known yet. Returns those whose directory is there without
 /// data, and marks them as not present.
@@ -23,27 +40,30 @@ pub fn blobs(
     let table = &mut inventory.blobs;
     let wanted: Vec<BlobId> = ids.iter().copied().filter(|id| table.changed(*id).is_none()).collect();
     let near = tree.near(distribution::blobs_root());
-    let found: Vec<Option<Meta>> = wanted
+    let found: Vec<Asked> = wanted
         .par_iter()
         .map(|id| match layout.key(&Entry::BlobData { digest: table.digest(*id) }) {
-            Some(key) => near.stat(&key),
-            None => Ok(None),
+            Some(key) => look(near.stat(&key)),
+            None => Ok(Asked::Absent),
         })
         .collect::<Result<_, _>>()?;
     let mut empty = Vec::new();
     for (id, meta) in wanted.into_iter().zip(found) {
-        if let Some(meta) = meta {
-            table.measure(id, meta.size, meta.changed);
-        } else {
-            table.set_present(id, false);
-            empty.push(id);
+        match meta {
+            Asked::There(meta) if meta.kind == Kind::File => table.measure(id, meta.size, meta.changed),
+            Asked::Absent => {
+                table.set_present(id, false);
+                empty.push(id);
+            }
+            // Without a time it counts as young, and stays.
+            Asked::There(_) | Asked::Denied => {}
         }
     }
     Ok(empty)
 }
 
 /// What was asked of one link, and the answer; `None` when it was known already.
-type Look = Option<(Digest, Option<Meta>)>;
+type Look = Option<(Digest, Asked)>;
 
 /// Asks what the layer links at these places (repository and layer, by index) look like.
 ///
@@ -62,7 +82,7 @@ pub fn layer_links(
         .map(|group| {
             let repository = &inventory.repositories[group[0].0];
             let near = tree.near(&distribution::repository_part(repository.name.as_str(), Part::Layers));
-            let look = |&(_, layer): &(usize, usize)| {
+            let one = |&(_, layer): &(usize, usize)| {
                 if repository.layers[layer].changed.is_some() {
                     return Ok(None);
                 }
@@ -72,16 +92,19 @@ pub fn layer_links(
                 else {
                     return Ok(None);
                 };
-                Ok(Some((digest, near.stat(&key)?)))
+                Ok(Some((digest, look(near.stat(&key))?)))
             };
-            group.par_iter().map(look).collect::<Result<_, StoreError>>()
+            group.par_iter().map(one).collect::<Result<_, StoreError>>()
         })
         .collect::<Result<_, StoreError>>()?;
     for (&(repository, layer), found) in places.iter().zip(found.into_iter().flatten()) {
-        if let Some((digest, meta)) = found {
+        if let Some((digest, asked)) = found {
             let layer = &mut inventory.repositories[repository].layers[layer];
-            layer.link = meta.map_or(Link::Missing, |meta| link_state(&digest, meta.size));
-            layer.changed = meta.map(|meta| meta.changed);
+            (layer.link, layer.changed) = match asked {
+                Asked::There(meta) => (link_state(&digest, meta.size), Some(meta.changed)),
+                Asked::Absent => (Link::Missing, None),
+                Asked::Denied => (Link::Unknown, None),
+            };
         }
     }
     Ok(())

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::oci::{Kind, RepositoryName, Role, TagName};
 
 pub mod inspect;
+mod links;
 mod read;
 pub mod scan;
 mod table;

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     Alias, BlobId, BlobTable, Depth, Gap, History, Inventory, LayerLink, Link, LooseFile, Parts, Repository,
-    Revision, Tag, Tally, Target, Upload, read,
+    Revision, Tag, Tally, Target, Upload, links, read,
 };
 use crate::layout::{Directory, Entry, RegistryLayout, distribution};
 use crate::oci::{Digest, RepositoryName, TagName};
@@ -72,13 +72,13 @@ pub fn scan(tree: &LocalTree, layout: &dyn RegistryLayout, options: Options) -> 
         recorder.sort();
         let mut inventory = recorder.into_inventory(options);
         inventory.pull_through_cache |= tree.stat("scheduler-state.json")?.is_some();
-        read::tags(tree, layout, &mut inventory)?;
-        read::aliases(tree, layout, &mut inventory)?;
+        links::tags(tree, layout, &mut inventory)?;
+        links::aliases(tree, layout, &mut inventory)?;
         if options.depth == Depth::Names {
-            read::revision_links(tree, layout, &mut inventory)?;
+            links::revision_links(tree, layout, &mut inventory)?;
         }
         read::manifests(tree, layout, &mut inventory)?;
-        read::signatures(tree, layout, &mut inventory)?;
+        links::signatures(tree, layout, &mut inventory)?;
         Ok(inventory)
     })
 }
