@@ -8,9 +8,9 @@ use crate::inventory::{Depth, Inventory, inspect, scan};
 use crate::layout::RegistryLayout;
 use crate::plan::build::{self, Sources};
 use crate::plan::limits::Limits;
-use crate::plan::{CheckedPlan, Mode, Plan, Refused, check_plan};
+use crate::plan::{Action, CheckedPlan, Mode, Plan, Refused, check_plan};
 use crate::policy::Policy;
-use crate::store::{ReadStore, StoreError, WriteStore};
+use crate::store::{Kind, LocalTree, ReadStore, StoreError, WriteStore};
 use crate::sweep::journal::{self, Run, RunKind};
 use crate::sweep::lease::Lease;
 use crate::sweep::recover::{self, Recovered};
@@ -120,7 +120,15 @@ impl Survey {
             trash: &self.memory.trash,
             empty_blobs: &self.empty_blobs,
         };
-        build::build(&sources, layout)
+        let mut plan = build::build(&sources, layout);
+        // A directory that holds what is nobody's, or what a registry died while writing, is not empty: to plan its end
+        // would be to plan it again in every run.
+        let tree = store.tree();
+        plan.steps.retain(|step| match &step.action {
+            Action::RemoveDirectory { key } => is_empty(tree, key),
+            _ => true,
+        });
+        plan
     }
 
     /// Hands a plan to the independent judge.
@@ -140,6 +148,15 @@ impl Survey {
         };
         check_plan(plan, &world)
     }
+}
+
+/// Whether a directory is there and no file is anywhere below it. What cannot be listed may hold one.
+fn is_empty(tree: &LocalTree, key: &str) -> bool {
+    let Ok(Some(list)) = tree.list(key) else { return false };
+    let empty = |(name, kind): &(Box<str>, Kind)| {
+        *kind == Kind::Directory && is_empty(tree, &format!("{key}/{name}"))
+    };
+    list.foreign.is_empty() && list.names.iter().all(empty)
 }
 
 /// The name of a run that begins now: the moment, and the process, so that two never share one.

@@ -10,7 +10,7 @@ use crate::layout::distribution::{self, Part};
 use crate::layout::{Directory, Entry, RegistryLayout};
 use crate::oci::manifest::{self, MAX_MANIFEST_BYTES};
 use crate::oci::{Digest, Manifest, RepositoryName, Role};
-use crate::store::{LocalTree, Meta, Near, StoreError};
+use crate::store::{Kind, LocalTree, Meta, Near, StoreError};
 
 /// A link is 71 bytes, an alias to sha512 would be 135: anything longer is no link.
 const MAX_LINK_BYTES: u64 = 1024;
@@ -56,7 +56,8 @@ pub(super) fn tags(
                 Some(Ok(digest)) => Target::Manifest(blobs.intern(&digest)),
                 Some(Err(why)) => Target::Corrupt(why),
             };
-            if let Some(meta) = meta {
+            // What stands in the place of a file is accounted for as what it is.
+            if let Some(meta) = meta.filter(|meta| meta.kind == Kind::File) {
                 tag.tagged = Some(meta.modified);
                 tag.changed = Some(meta.changed);
                 tag.size = meta.size;
@@ -154,6 +155,12 @@ pub(super) fn manifests(
         .filter(|revision| revision.link != Link::Missing)
         .map(|revision| revision.digest)
         .collect();
+    // A tag holds its image also where the manifest's link is gone: one written again makes it whole.
+    let tagged = inventory.repositories.iter().flat_map(|repository| &repository.tags);
+    revisions.extend(tagged.filter_map(|tag| match tag.target {
+        Target::Manifest(id) if inventory.blobs.is_present(id) => Some(id),
+        _ => None,
+    }));
     revisions.sort_unstable();
     revisions.dedup();
     let mut unresolved: FxHashMap<BlobId, String> = FxHashMap::default();
@@ -312,9 +319,12 @@ fn pin_unreadable(
     unresolved: &FxHashMap<BlobId, String>,
 ) {
     let Inventory { repositories, blobs, manifests, gaps, .. } = inventory;
+    // A gap that may hide anything pins everything: what cannot be listed may be another repository, or the very tags and
+    // manifests of this one.
+    let everything = gaps.iter().any(|gap| gap.repository.is_none());
     let gapped: FxHashSet<RepositoryName> = gaps.iter().filter_map(|gap| gap.repository.clone()).collect();
     for repository in repositories {
-        repository.pinned |= gapped.contains(&repository.name);
+        repository.pinned |= everything || gapped.contains(&repository.name);
         let Repository { name, revisions, pinned, .. } = repository;
         for revision in revisions.iter().filter(|revision| revision.link != Link::Missing) {
             let why = match (manifests.get(&revision.digest), unresolved.get(&revision.digest)) {
@@ -345,11 +355,13 @@ pub(super) fn signatures(
     for repository in repositories {
         let name = repository.name.as_str();
         for revision in &repository.revisions {
-            let schema1 = matches!(
-                manifests.get(&revision.digest),
-                Some(Body::Read(facts)) if facts.kind == crate::oci::Kind::Schema1
-            );
-            if !schema1 {
+            // One that cannot be read may have been of schema 1: a gap must not let its signatures go.
+            let signed = match manifests.get(&revision.digest) {
+                Some(Body::Read(facts)) => facts.kind == crate::oci::Kind::Schema1,
+                Some(Body::Unreadable(_)) => true,
+                Some(Body::Missing) | None => false,
+            };
+            if !signed {
                 continue;
             }
             let directory = Directory::Revision { repository: name, digest: blobs.digest(revision.digest) };
@@ -387,7 +399,13 @@ fn read_link(tree: &Near<'_>, key: &str) -> Result<Option<LinkRead>, StoreError>
                 Some(meta) => return Ok(Some((Err("the link may not be read by this user".into()), meta))),
                 None => return Ok(None),
             },
-            Err(error) => return Err(error),
+            // A registry may follow a symbolic link, and nothing here does.
+            Err(error) => match tree.stat(key)? {
+                Some(meta) if meta.kind != Kind::File => {
+                    return Ok(Some((Err("the link is no regular file".into()), meta)));
+                }
+                _ => return Err(error),
+            },
         };
         let parsed = match std::str::from_utf8(&body) {
             _ if body.is_empty() => Err("the link is empty".to_owned()),

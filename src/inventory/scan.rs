@@ -430,8 +430,8 @@ impl Batch {
         self.records.push(Record::Foreign { key: key.to_owned(), size: 0 });
     }
 
-    fn not_utf8(&mut self, parent: &str, names: &[(String, Kind)]) {
-        for (name, kind) in names {
+    fn not_utf8(&mut self, parent: &str, names: &[(String, Kind, u64)]) {
+        for (name, kind, size) in names {
             let key = join(parent, name);
             if *kind == Kind::Directory && may_hide_references(&key) {
                 self.records.push(Record::Gap {
@@ -441,7 +441,7 @@ impl Batch {
                         .into(),
                 });
             }
-            self.records.push(Record::Foreign { key, size: 0 });
+            self.records.push(Record::Foreign { key, size: *size });
         }
     }
 }

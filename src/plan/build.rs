@@ -6,7 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::limits::Limits;
 use super::{Action, Condemned, Counts, Evidence, Freed, FreedIn, Header, Mode, Plan, Reason, SCHEMA, Step};
 use crate::graph::{Fate, Gone, Marks, Rules};
-use crate::inventory::{BlobId, BlobSet, Inventory, Link, Repository, Target};
+use crate::inventory::{BlobId, BlobSet, Body, Inventory, Link, Repository, Target};
 use crate::layout::{Directory, RegistryLayout};
 use crate::oci::{Digest, Role};
 use crate::policy::EmptyRepositories;
@@ -65,8 +65,11 @@ pub struct Candidates {
 
 /// Names what must be looked at more closely.
 pub fn candidates(inventory: &Inventory, marks: &Marks) -> Candidates {
+    let missing =
+        inventory.manifests.iter().filter(|(_, body)| matches!(body, Body::Missing)).map(|(id, _)| *id);
     let mut found = Candidates {
-        blobs: inventory.blobs.present().filter(|id| !marks.live.contains(*id)).collect(),
+        // A manifest whose data proved absent may have left an empty directory.
+        blobs: inventory.blobs.present().chain(missing).filter(|id| !marks.live.contains(*id)).collect(),
         ..Candidates::default()
     };
     for (index, (repository, marked)) in inventory.repositories.iter().zip(&marks.repositories).enumerate() {
@@ -346,6 +349,10 @@ impl Builder<'_> {
     /// missing after an interrupted run, or when a push was answered by a cache while a link went.
     fn missing_links(&mut self, repository: &Repository, marked: &crate::graph::RepositoryMarks) {
         let inventory = self.sources.inventory;
+        // A directory that may not be listed may hold the links.
+        if inventory.pins_everything() {
+            return;
+        }
         let linked =
             repository.layers.iter().filter(|layer| layer.link != Link::Missing).map(|layer| layer.digest);
         let manifests =
@@ -456,6 +463,8 @@ impl Builder<'_> {
                 }
             }
         }
+        let mut empty_blobs: Vec<&BlobId> = empty_blobs.iter().collect();
+        empty_blobs.sort_by_key(|id| inventory.blobs.digest(**id));
         for id in empty_blobs {
             if !marks.live.contains(*id) {
                 self.remove_directory(&Directory::Blob { digest: inventory.blobs.digest(*id) });

@@ -403,9 +403,11 @@ fn remains(after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
         }
     }
     if world.inventory.gaps.iter().any(|gap| gap.repository.is_none()) {
-        found.extend(
-            after.data.values().map(|step| (*step, "something of the store could not be read".into())),
-        );
+        let why = || "something of the store could not be listed, and may need it".to_owned();
+        let removed = [&after.manifests, &after.links].into_iter().flat_map(|places| places.values());
+        let removed =
+            removed.chain(after.tags.values()).chain(after.data.values()).chain(after.repositories.values());
+        found.extend(removed.map(|step| (*step, why())));
     }
     found
 }
@@ -447,6 +449,9 @@ impl Left<'_> {
             {
                 let what = format!("the tag {}:{} points to it", repository.name, tag.name);
                 self.must_stay(id, &what);
+                if !linked.contains(&id) {
+                    self.manifest(id, &linked);
+                }
             }
         }
         for id in &remaining {

@@ -169,6 +169,10 @@ impl<'c> Classifier<'c> {
 
     fn data(&mut self, broken: &BlobSet) {
         for id in self.inventory.blobs.present() {
+            // Known to be there and never measured: no file, or one that may not be read. A link is counted as one.
+            if self.inventory.blobs.changed(id).is_none() {
+                continue;
+            }
             let class = if self.marks.live.contains(id) {
                 if broken.contains(id) { Class::BrokenImage } else { Class::Live }
             } else {
@@ -225,6 +229,8 @@ impl<'c> Classifier<'c> {
             let gone = decision.is_expired();
             match &tag.target {
                 Target::Missing => {}
+                // No file, so counted as whatever stands there.
+                Target::Corrupt(_) if tag.changed.is_none() => {}
                 Target::Corrupt(_) => found.push((Class::CorruptLink, tag.size)),
                 Target::Manifest(id) => {
                     let class = of_manifest(*id);

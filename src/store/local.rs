@@ -50,8 +50,8 @@ pub struct Meta {
 pub struct NameList {
     /// Name and kind.
     pub names: Vec<(Box<str>, Kind)>,
-    /// Names that are not UTF-8, made readable, with their kind.
-    pub foreign: Vec<(String, Kind)>,
+    /// Names that are not UTF-8, made readable, with their kind, and for a file its size in bytes.
+    pub foreign: Vec<(String, Kind, u64)>,
 }
 
 /// A directory tree, read below one open root.
@@ -234,10 +234,18 @@ impl Near<'_> {
     fn list_inner(&self, key: &str) -> io::Result<Option<NameList>> {
         let Some(directory) = self.open_below(key, DIRECTORY)? else { return Ok(None) };
         let mut list = NameList::default();
+        let mut foreign: Vec<Vec<u8>> = Vec::new();
         self.tree.each(&directory, |name, kind| match std::str::from_utf8(name) {
             Ok(name) => list.names.push((name.into(), kind)),
-            Err(_) => list.foreign.push((String::from_utf8_lossy(name).into_owned(), kind)),
+            Err(_) => foreign.push(name.to_vec()),
         })?;
+        for name in foreign {
+            // Its readable name cannot be asked for, so what an audit needs is asked here.
+            if let Some(meta) = self.tree.stat_at(&directory, OsStr::from_bytes(&name))? {
+                let size = if meta.kind == Kind::File { meta.size } else { 0 };
+                list.foreign.push((String::from_utf8_lossy(&name).into_owned(), meta.kind, size));
+            }
+        }
         Ok(Some(list))
     }
 
@@ -402,7 +410,8 @@ mod tests {
         std::fs::write(directory.path().join(OsStr::from_bytes(b"\xff")), b"x").unwrap();
         let list = tree.list("").unwrap().unwrap();
         assert!(list.names.is_empty());
-        assert_eq!(list.foreign, [("\u{fffd}".to_owned(), Kind::File)]);
+        let [(name, kind, _)] = list.foreign.as_slice() else { panic!("{list:?}") };
+        assert_eq!((name.as_str(), *kind), ("\u{fffd}", Kind::File));
     }
 
     #[test]

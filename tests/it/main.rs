@@ -1,7 +1,11 @@
 //! The one integration binary.
 
+mod bad_input;
 mod cli;
+mod crash;
 mod independent;
+mod properties;
 mod registry;
+mod support;
 mod synth;
 mod tidy;
