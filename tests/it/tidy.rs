@@ -80,10 +80,10 @@ const LONGEST: usize = 400;
 /// Files that are longer than that, and how long they may be.
 const LONG: &[(&str, usize)] = &[
     ("src/graph.rs", 512),
-    ("src/inventory/read.rs", 404),
+    ("src/inventory/read.rs", 422),
     ("src/inventory/scan.rs", 699),
-    ("src/plan/build.rs", 539),
-    ("src/plan/check.rs", 654),
+    ("src/plan/build.rs", 548),
+    ("src/plan/check.rs", 658),
     ("src/sweep/restore.rs", 407),
 ];
 
