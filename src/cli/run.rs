@@ -29,7 +29,7 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     pub policy: PolicyArgsOf,
     /// Carry out exactly this plan, checked again
-    #[arg(long, value_name = "FILE", env = "REGSWEEP_PLAN", conflicts_with_all = ["policy", "report_orphans", "dry_run"])]
+    #[arg(long, value_name = "FILE", env = "REGSWEEP_PLAN", conflicts_with_all = ["report_orphans", "dry_run"])]
     pub plan: Option<PathBuf>,
     /// The audit, by the name its users know; never writes
     #[arg(long, env = "REGSWEEP_REPORT_ORPHANS")]
@@ -70,7 +70,11 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
         return plan_command::run(plan_command::PlanArgs { store, policy, out: None, all }).await;
     }
     let (policy, given) = match &args.plan {
-        Some(path) => read_plan(path)?,
+        Some(path) => {
+            let (of_plan, plan) = read_plan(path)?;
+            // A policy beside a plan must be the one that made it; the checker says so when it is another.
+            (args.policy.read()?.or(of_plan), plan)
+        }
         None => (args.policy.read()?, None),
     };
     warn_of_cache(&args);

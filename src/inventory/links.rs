@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::scan::{join, link_state};
+use super::record::link_state;
+use super::scan::join;
 use super::{Body, Gap, Inventory, Link, Target};
 use crate::layout::distribution::{self, Part};
 use crate::layout::{Directory, Entry, RegistryLayout};

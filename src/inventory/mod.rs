@@ -14,6 +14,7 @@ use crate::oci::{Kind, RepositoryName, Role, TagName};
 pub mod inspect;
 mod links;
 mod read;
+mod record;
 pub mod scan;
 mod table;
 

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::limits::Limits;
+use super::refusal::Refusal;
 use super::{Action, Counts, Mode, Plan, Reason, Step};
 use crate::graph::Pins;
 use crate::inventory::{BlobId, Body, Inventory, Link, Repository, Target};
@@ -29,99 +30,6 @@ impl CheckedPlan {
     pub fn into_plan(self) -> Plan {
         self.0
     }
-}
-
-/// Why a plan is not carried out. Each says what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The plan is for something else.
-    #[error("the plan was made for {plan}, and this is {store}: make a plan for this store")]
-    OtherStore {
-        /// Where it was made.
-        plan: String,
-        /// Where it was to be carried out.
-        store: String,
-    },
-    /// The plan is too old.
-    #[error("the plan is {age} old, and one of more than {limit} is not carried out: make it again")]
-    Stale {
-        /// Its age.
-        age: String,
-        /// The limit.
-        limit: String,
-    },
-    /// The plan is from another policy.
-    #[error("the plan was made by another version of the policy: make it again, or leave out the policy")]
-    OtherPolicy,
-    /// More goes than the limit allows.
-    #[error(
-        "{gone} of {all} {what} would go, and the limit is {limit}: look at the plan, and if it is what you want, run \
-         again with --accept {accept}"
-    )]
-    TooMuch {
-        /// Of what.
-        what: &'static str,
-        /// How much would go, in words.
-        gone: String,
-        /// How much there is, in words.
-        all: String,
-        /// The limit.
-        limit: String,
-        /// What lifts it.
-        accept: String,
-    },
-    /// A repository would lose its last tag.
-    #[error(
-        "{repository} would lose all of its {tags} tags{others}: if it is what you want, run again with --accept \
-         repository_may_empty, or write limits.repository_may_empty in the policy"
-    )]
-    Empties {
-        /// The first such repository.
-        repository: RepositoryName,
-        /// Its tags.
-        tags: u64,
-        /// How many more there are, in words.
-        others: String,
-    },
-    /// Nothing would be live.
-    #[error(
-        "no manifest would be left of {before}: that is seldom meant. If it is, run again with --accept \
-         repository_may_empty"
-    )]
-    NothingLeft {
-        /// Manifests before.
-        before: u64,
-    },
-    /// Much less is there than the last run left.
-    #[error(
-        "{now} {what} are there, and the last run left {before}: a listing that stops short looks like that. If they \
-         were deleted, run again with --accept shrink=100%"
-    )]
-    Shrunk {
-        /// Of what.
-        what: &'static str,
-        /// How many are there.
-        now: u64,
-        /// How many the last run left.
-        before: u64,
-    },
-    /// The store belongs to a pull-through cache.
-    #[error(
-        "this is the store of a pull-through cache, which expires content by itself: leave it alone, or run again with \
-         --accept pull_through_cache"
-    )]
-    PullThroughCache,
-    /// The mode does not fit.
-    #[error("{0}")]
-    Mode(String),
-    /// A step would lose something. This is a defect of regsweep, or the store changed since the plan was made.
-    #[error("step {step} would lose something: {why}. Nothing was done; make the plan again")]
-    Unsafe {
-        /// The step's number.
-        step: usize,
-        /// What it would lose.
-        why: String,
-    },
 }
 
 /// A plan that is not carried out, and why.

@@ -14,8 +14,10 @@ use crate::store::Identity;
 pub mod build;
 mod check;
 pub mod limits;
+mod refusal;
 
-pub use check::{CheckedPlan, Refusal, Refused, World, check as check_plan};
+pub use check::{CheckedPlan, Refused, World, check as check_plan};
+pub use refusal::Refusal;
 
 /// The `schema` of a plan file. A reader refuses any other.
 pub const SCHEMA: &str = "regsweep/plan/1";

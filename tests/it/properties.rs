@@ -247,13 +247,13 @@ impl Damage {
             Self::Swapped(at) => write(root, at.get::<String>(&links), blobs[0].as_bytes()),
             Self::NoData(at) => remove(root, &data_key(at.get::<String>(&blobs))),
             Self::Corrupt(at) => {
-                write(root, &data_key(at.get::<String>(&blobs)), b"\x1f\x8b\x08 not what it was")
+                write(root, &data_key(at.get::<String>(&blobs)), b"\x1f\x8b\x08 not what it was");
             }
             Self::Temporary(at) => {
-                write(root, &format!("{}.{UUID}.tmp", at.get::<String>(&links)), b"sha256:")
+                write(root, &format!("{}.{UUID}.tmp", at.get::<String>(&links)), b"sha256:");
             }
             Self::ForeignBeside(at) => {
-                write(root, &format!("{}.trash", data_key(at.get::<String>(&blobs))), b"x")
+                write(root, &format!("{}.trash", data_key(at.get::<String>(&blobs))), b"x");
             }
             Self::Foreign => write(root, "lost+found/x", b"x"),
             Self::Dangling(at) => {
@@ -458,7 +458,7 @@ fn assert_planned_and_announced(root: &Path, before: &Files, after: &Files, cycl
     for key in &gone {
         match announced.get(key) {
             Some(Some(body)) => {
-                assert!(*body == before.0[key].0, "{key}: the journal remembers something else")
+                assert!(*body == before.0[key].0, "{key}: the journal remembers something else");
             }
             Some(None) => {}
             None => panic!("{key} went without being announced"),
