@@ -1,6 +1,7 @@
 //! The one integration binary.
 
 mod bad_input;
+mod checker;
 mod cli;
 mod crash;
 mod independent;

@@ -1,0 +1,218 @@
+//! The independent judge, rule by rule: a good plan, one thing in it or around it made wrong, and exactly that refusal.
+
+use jiff::SignedDuration;
+use regsweep::graph::Pins;
+use regsweep::oci::{RepositoryName, TagName};
+use regsweep::pipeline::Job;
+use regsweep::plan::{Action, Counts, Evidence, Mode, Plan, Reason, Refusal, Step, World, check_plan};
+use regsweep::policy::Policy;
+use regsweep::store::Identity;
+use regsweep::synth::{Builder, ImageSpec};
+
+use crate::support::{days_later, job, look, policy, present};
+
+const POLICY: &str = "version: 1
+grace: 1d
+trash: { keep: 7d }
+limits: { tags: 100%, bytes: 100%, repository_may_empty: true }
+protect: { tags: [\"prod\"] }
+policies:
+  - name: all
+    repositories: [\"**\"]
+    tags: { other: { keep: { last: 2 } } }
+    untagged: { keep: none }
+";
+
+/// A store of two repositories, of which the policy keeps a part.
+fn store() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let mut builder = Builder::new(root.path(), present()).unwrap();
+    for repository in ["shop/web", "shop/api"] {
+        for tag in ["v1", "v2", "v3", "v4"] {
+            let layer = builder.blob(format!("{repository} {tag}").as_bytes()).unwrap();
+            let image = builder
+                .image(repository, &ImageSpec::new(format!("{repository}:{tag}"), vec![layer]))
+                .unwrap();
+            builder.tag(repository, tag, &image).unwrap();
+        }
+    }
+    builder.blob(b"nobody's").unwrap();
+    root
+}
+
+/// What the checker says when `change` has had its way with the plan and the world.
+fn refusals(change: impl FnOnce(&mut Plan, &mut World<'_>)) -> Vec<Refusal> {
+    let root = store();
+    let policy: Policy = policy(POLICY);
+    let job: Job<'_> = job(Some(&policy), Mode::Offline);
+    let (store, survey, mut plan) = look(root.path(), &job, &days_later(40));
+    assert!(plan.tags_gone() == 4 && !plan.steps.is_empty(), "{plan:#?}");
+    let mut world = World {
+        inventory: &survey.inventory,
+        store: store.identity(),
+        policy: Some(&policy),
+        limits: &job.limits,
+        pins: &[],
+        mode: Mode::Offline,
+        last: None,
+        now: survey.now,
+    };
+    assert!(check_plan(plan.clone(), &world).is_ok());
+    change(&mut plan, &mut world);
+    check_plan(plan, &world).map_or_else(|refused| refused.refusals, |_| Vec::new())
+}
+
+fn unsafe_because(refusals: &[Refusal], what: &str) {
+    let said = |refusal: &Refusal| matches!(refusal, Refusal::Unsafe { why, .. } if why.contains(what));
+    assert!(refusals.iter().any(said), "{what}: {refusals:?}");
+}
+
+#[test]
+fn a_plan_for_another_store_another_policy_or_another_day() {
+    let other = Identity { url: "file:///elsewhere".into(), fingerprint: "inode 1".into() };
+    let found = refusals(|plan, _| plan.header.store = other);
+    assert!(matches!(found[..], [Refusal::OtherStore { .. }]), "{found:?}");
+    let found = refusals(|plan, _| plan.header.policy_hash = Some("0".repeat(64)));
+    assert!(matches!(found[..], [Refusal::OtherPolicy]), "{found:?}");
+    let found = refusals(|_, world| world.now += SignedDuration::from_hours(25));
+    assert!(matches!(found[..], [Refusal::Stale { .. }]), "{found:?}");
+}
+
+#[test]
+fn a_plan_beyond_a_limit() {
+    let strict = || {
+        let tight = POLICY.replace("tags: 100%, bytes: 100%", "tags: 10%, bytes: 1%");
+        regsweep::plan::limits::Limits::of(&policy(&tight))
+    };
+    let limits = strict();
+    let limits: &'static _ = Box::leak(Box::new(limits));
+    let found = refusals(|_, world| world.limits = limits);
+    let what: Vec<&str> = found
+        .iter()
+        .filter_map(|refusal| match refusal {
+            Refusal::TooMuch { what, .. } => Some(*what),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(what, ["tags", "bytes"], "{found:?}");
+}
+
+#[test]
+fn a_plan_that_empties_a_repository_or_all_of_them() {
+    let text = POLICY
+        .replace("keep: { last: 2 }", "keep: none")
+        .replace("repository_may_empty: true", "repository_may_empty: false");
+    let root = store();
+    let policy = policy(&text);
+    let job = job(Some(&policy), Mode::Offline);
+    let (store, survey, plan) = look(root.path(), &job, &days_later(40));
+    let found = survey.check(plan, &store, &job).unwrap_err().refusals;
+    assert!(found.iter().any(|refusal| matches!(refusal, Refusal::Empties { tags: 4, .. })), "{found:?}");
+    assert!(found.iter().any(|refusal| matches!(refusal, Refusal::NothingLeft { before: 8 })), "{found:?}");
+}
+
+#[test]
+fn a_listing_that_stops_short() {
+    let last = Counts { repositories: 2, tags: 8, manifests: 500, ..Counts::default() };
+    let last: &'static Counts = Box::leak(Box::new(last));
+    let found = refusals(|_, world| world.last = Some(last));
+    assert!(matches!(found[..], [Refusal::Shrunk { what: "manifests", now: 8, before: 500 }]), "{found:?}");
+}
+
+#[test]
+fn a_sweep_beside_a_registry_that_serves() {
+    let found = refusals(|_, world| world.mode = Mode::Online);
+    assert!(found.iter().all(|refusal| matches!(refusal, Refusal::Mode(_))) && found.len() == 2, "{found:?}");
+}
+
+#[test]
+fn references_after_what_they_refer_to() {
+    unsafe_because(&refusals(|plan, _| plan.steps.reverse()), "must come before");
+}
+
+#[test]
+fn a_protected_tag_and_a_tag_without_a_decision() {
+    let found = refusals(|plan, _| {
+        for step in &mut plan.steps {
+            if let Action::Untag { tag, .. } = &mut step.action {
+                *tag = TagName::found("prod").unwrap();
+            }
+        }
+    });
+    unsafe_because(&found, "is protected");
+    let found = refusals(|plan, _| {
+        for step in &mut plan.steps {
+            step.evidence.reason = Reason::Along;
+        }
+    });
+    unsafe_because(&found, "no decision");
+}
+
+#[test]
+fn a_manifest_whose_tag_stays() {
+    let found = refusals(|plan, _| plan.steps.retain(|step| !matches!(step.action, Action::Untag { .. })));
+    unsafe_because(&found, "points to it");
+}
+
+#[test]
+fn a_layer_whose_manifest_stays() {
+    let found = refusals(|plan, _| {
+        plan.steps.retain(|step| matches!(step.action, Action::Unlink { .. } | Action::Sweep { .. }));
+    });
+    unsafe_because(&found, "stays and needs it");
+}
+
+#[test]
+fn what_is_younger_than_the_grace() {
+    let found = refusals(|_, world| world.now -= SignedDuration::from_hours(24 * 40 - 1));
+    unsafe_because(&found, "within the grace");
+}
+
+#[test]
+fn what_a_restore_brought_back() {
+    let name = RepositoryName::found("shop/web").unwrap();
+    let found = refusals(|_, world| {
+        let until = world.now + SignedDuration::from_hours(1);
+        let pins = Pins {
+            until,
+            tags: vec![(name, TagName::found("v1").unwrap())],
+            revisions: vec![],
+            blobs: vec![],
+        };
+        world.pins = Box::leak(Box::new([pins]));
+    });
+    unsafe_because(&found, "a restore brought it back");
+}
+
+#[test]
+fn a_repository_that_is_not_empty() {
+    let found = refusals(|plan, _| {
+        let action = Action::RemoveRepository { repository: RepositoryName::found("shop/web").unwrap() };
+        plan.steps.push(Step { action, evidence: Evidence { reason: Reason::Empty, changed: None } });
+    });
+    unsafe_because(&found, "is not empty");
+}
+
+#[test]
+fn what_is_not_there_any_more() {
+    let found = refusals(|plan, _| {
+        let repository = RepositoryName::found("gone").unwrap();
+        let action =
+            Action::Untag { repository, tag: TagName::found("v1").unwrap(), target: None, history: vec![] };
+        plan.steps.insert(0, Step { action, evidence: Evidence { reason: Reason::Empty, changed: None } });
+    });
+    unsafe_because(&found, "not in the store as it is now");
+}
+
+#[test]
+fn the_store_of_a_pull_through_cache() {
+    let root = store();
+    std::fs::write(root.path().join("scheduler-state.json"), b"{}").unwrap();
+    let policy = policy(POLICY);
+    let mut job = job(Some(&policy), Mode::Offline);
+    let (store, survey, plan) = look(root.path(), &job, &days_later(40));
+    let found = survey.check(plan.clone(), &store, &job).unwrap_err().refusals;
+    assert!(matches!(found[..], [Refusal::PullThroughCache]), "{found:?}");
+    job.limits.pull_through_cache = true;
+    assert!(survey.check(plan, &store, &job).is_ok());
+}
