@@ -81,7 +81,8 @@ fn wanted(what: &str) -> Result<Wanted, Failure> {
 }
 
 fn tell(args: &RestoreArgs, run: &str, until: jiff::Timestamp, restored: &Restored) -> Result<(), Failure> {
-    let failed: Vec<String> = restored.failed.iter().map(|(key, error)| format!("{key}: {error}")).collect();
+    let failed: Vec<String> =
+        restored.failed.iter().map(|(key, error)| format!("{key}: {}", error.with_cause())).collect();
     if args.store.json {
         return json(&RestoreReport {
             schema: "regsweep/restore-report/1",

@@ -27,20 +27,22 @@ pub(super) fn manifests(
         .filter(|revision| revision.link != Link::Missing)
         .map(|revision| revision.digest)
         .collect();
-    // A tag holds its image also where the manifest's link is gone: one written again makes it whole.
-    let tagged = inventory.repositories.iter().flat_map(|repository| &repository.tags);
-    revisions.extend(tagged.filter_map(|tag| match tag.target {
-        Target::Manifest(id) if inventory.blobs.is_present(id) => Some(id),
-        _ => None,
-    }));
     revisions.sort_unstable();
     revisions.dedup();
     let mut unresolved: FxHashMap<BlobId, String> = FxHashMap::default();
     let near = tree.near(distribution::blobs_root());
     let mut pending = revisions;
     let mut listed = true;
-    while !pending.is_empty() {
-        let mut next = Vec::new();
+    // A tag holds its image also where the manifest's link is gone: one written again makes it whole. What such a tag
+    // means and is no manifest is a blob and nothing else.
+    let tags = inventory.repositories.iter().flat_map(|repository| &repository.tags);
+    let mut next: Vec<BlobId> = tags
+        .filter_map(|tag| match tag.target {
+            Target::Manifest(id) => Some(id),
+            Target::Missing | Target::Corrupt(_) => None,
+        })
+        .collect();
+    while listed || !pending.is_empty() {
         for chunk in pending.chunks(CHUNK) {
             let bodies: Vec<Raw> = chunk
                 .par_iter()
@@ -53,7 +55,7 @@ pub(super) fn manifests(
         next.sort_unstable();
         next.dedup();
         next.retain(|id| !inventory.manifests.contains_key(id) && inventory.blobs.is_present(*id));
-        pending = next;
+        pending = std::mem::take(&mut next);
         listed = false;
     }
     recheck_missing(tree, layout, inventory)?;
@@ -74,7 +76,7 @@ fn read_manifest(tree: &Near<'_>, layout: &dyn RegistryLayout, digest: &Digest) 
         Ok(None) => return Ok(Raw::Missing),
         // Present but unreadable: a permission, a bad sector, a size that no manifest has. Never absence.
         Err(error @ (StoreError::TooLarge { .. } | StoreError::Io { .. })) => {
-            return Ok(Raw::Unreadable(describe(&error), None));
+            return Ok(Raw::Unreadable(error.with_cause(), None));
         }
         Err(error) => return Err(error),
     };
@@ -88,10 +90,6 @@ fn read_manifest(tree: &Near<'_>, layout: &dyn RegistryLayout, digest: &Digest) 
         Ok(manifest) => Raw::Read(Box::new(manifest), meta),
         Err(error) => Raw::Unreadable(error.to_string(), Some(meta)),
     })
-}
-
-fn describe(error: &StoreError) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 fn take_body(

@@ -148,6 +148,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The error with its cause in one line, for reports.
+    pub fn with_cause(&self) -> String {
+        std::error::Error::source(self).map_or_else(|| self.to_string(), |source| format!("{self}: {source}"))
+    }
+
     /// Whether the system said that this user may not: there is something, and it cannot be known what.
     pub fn is_denied(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied)

@@ -8,7 +8,7 @@ use rustc_hash::FxHashSet;
 
 use super::journal::{self, Entry, Intent, Journal, Outcome, Recorded, RunKind};
 use super::restore::RestorePlan;
-use super::step::{Hand, describe};
+use super::step::Hand;
 use super::{Executed, RunReport, SweepError};
 use crate::layout::RegistryLayout;
 use crate::plan::{Action, Plan};
@@ -173,7 +173,7 @@ async fn restore(store: &WriteStore, recorded: &Recorded, now: Timestamp) -> Res
         let restored = plan.carry_out(store);
         result.finished = restored.done();
         if let Some((key, error)) = restored.failed.first() {
-            tracing::warn!(key, error = describe(error), "could not be restored");
+            tracing::warn!(key, error = error.with_cause(), "could not be restored");
         }
         super::state::write_pins(store, run, &plan.pins, now).await?;
     }

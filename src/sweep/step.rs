@@ -29,12 +29,8 @@ enum Leave {
 
 impl From<StoreError> for Leave {
     fn from(error: StoreError) -> Self {
-        Self::Fail(describe(&error))
+        Self::Fail(error.with_cause())
     }
-}
-
-pub(super) fn describe(error: &StoreError) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 type Prepared = Result<Intent, Leave>;
@@ -206,7 +202,7 @@ impl Hand<'_> {
         match self.effects(step, intent) {
             Ok(None) => Outcome::Done,
             Ok(Some(why)) => Outcome::Skipped(why),
-            Err(error) => Outcome::Failed(describe(&error)),
+            Err(error) => Outcome::Failed(error.with_cause()),
         }
     }
 

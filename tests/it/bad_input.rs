@@ -892,8 +892,10 @@ fn other_places_are_refused_with_advice() {
 /// The binary as a user whom permissions hold: root reads everything.
 fn as_nobody(directory: &Path) -> Command {
     let copy = directory.join("regsweep");
-    fs::copy(env!("CARGO_BIN_EXE_regsweep"), &copy).unwrap();
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    // Another process copies it: a file that this one had open for writing may still be open in a child that another
+    // test has just started, and cannot be executed then.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_regsweep")).arg(&copy).status();
+    assert!(copied.is_ok_and(|status| status.success()));
     if !rustix::process::geteuid().is_root() {
         return Command::new(copy);
     }
