@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::test_runner::RngSeed;
 use regsweep::clock::{Clock as _, Manual};
 use regsweep::inventory::Depth;
 use regsweep::layout::Distribution;
@@ -338,12 +339,16 @@ fn generate(recipe: &Recipe, damage: &[Damage]) -> (tempfile::TempDir, Truth) {
     (root, truth)
 }
 
-/// How many random stores each invariant is tried on. `PROPTEST_CASES` overrides it.
+/// How many random stores each invariant is tried on, and from which seed: the same ones each time, unless
+/// `PROPTEST_CASES` and `PROPTEST_RNG_SEED` say otherwise.
 fn cases() -> ProptestConfig {
     ProptestConfig {
         cases: std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(12),
         max_shrink_iters: 200,
         failure_persistence: None,
+        rng_seed: RngSeed::Fixed(
+            std::env::var("PROPTEST_RNG_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(2026),
+        ),
         ..ProptestConfig::default()
     }
 }
