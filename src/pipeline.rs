@@ -10,7 +10,7 @@ use crate::plan::build::{self, Sources};
 use crate::plan::limits::Limits;
 use crate::plan::{Action, CheckedPlan, Mode, Plan, Refused, check_plan};
 use crate::policy::Policy;
-use crate::store::{Kind, LocalTree, ReadStore, StoreError, WriteStore};
+use crate::store::{Kind, LocalTree, Location, ReadStore, StoreError, WriteStore};
 use crate::sweep::journal::{self, Run, RunKind};
 use crate::sweep::lease::Lease;
 use crate::sweep::recover::{self, Recovered};
@@ -173,6 +173,15 @@ pub struct Session {
     pub lease: Lease,
     /// Interrupted runs that were looked after.
     pub recovered: Vec<Recovered>,
+}
+
+/// Opens a store to change it. Where there is no registry nothing is written, not even our own state.
+///
+/// # Errors
+/// When there is no registry, or the store cannot be opened.
+pub fn open(location: &Location) -> Result<WriteStore, PipelineError> {
+    scan::detect(ReadStore::open(location)?.tree())?;
+    Ok(WriteStore::open(location)?)
 }
 
 /// Takes the lease and looks after interrupted runs, before anything is listed.

@@ -10,7 +10,7 @@ use crate::oci::{Digest, ImageReference};
 use crate::pipeline;
 use crate::plan::limits::Limits;
 use crate::report::text;
-use crate::store::{ReadStore, WriteStore};
+use crate::store::ReadStore;
 use crate::sweep::journal::RunKind;
 use crate::sweep::restore::{self, Restored, Wanted};
 use crate::sweep::state;
@@ -52,7 +52,7 @@ pub(super) async fn run(mut args: RestoreArgs) -> CommandResult {
         args.what = args.store.store.take();
     }
     let Some(what) = &args.what else { return list(&args).await };
-    let store = WriteStore::open(&args.store.location()?)?;
+    let store = pipeline::open(&args.store.location()?)?;
     let wanted = wanted(what)?;
     let session = pipeline::begin(&store, &LAYOUT, &Limits::default(), &System).await?;
     let result = restore::restore(&session.lease, &store, &LAYOUT, &wanted, &session.run, System.now()).await;

@@ -79,7 +79,7 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
     };
     warn_of_cache(&args);
     let job = args.policy.job(policy.as_ref(), &args.store);
-    let store = WriteStore::open(&args.store.location()?)?;
+    let store = pipeline::open(&args.store.location()?)?;
     let stop = Stop::listen(args.max_runtime);
     let session = pipeline::begin(&store, &LAYOUT, &job.limits, &System).await?;
     for recovered in &session.recovered {

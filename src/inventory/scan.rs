@@ -79,7 +79,10 @@ pub fn scan(tree: &LocalTree, layout: &dyn RegistryLayout, options: Options) -> 
 }
 
 /// Finds the layout, or says what is there instead.
-fn detect(tree: &LocalTree) -> Result<(), ScanError> {
+///
+/// # Errors
+/// [`ScanError::NoRegistry`] with advice; also when the place cannot be read.
+pub fn detect(tree: &LocalTree) -> Result<(), ScanError> {
     let root = crate::layout::DISTRIBUTION_ROOT;
     for key in
         ["docker", "docker/registry", root, distribution::blobs_root(), distribution::repositories_root()]

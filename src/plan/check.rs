@@ -4,12 +4,18 @@
 //! would be left after the plan and asks of each remaining thing, one by one, whether all that it refers to remains too.
 //! When that holds for every single one it holds for all that can be reached.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
+
+mod age;
+mod bounds;
+mod decisions;
+#[cfg(test)]
+mod tests;
 
 use super::limits::Limits;
 use super::refusal::Refusal;
-use super::{Action, Counts, Mode, Plan, Reason, Step};
+use super::{Action, Counts, Mode, Plan, Step};
 use crate::graph::Pins;
 use crate::inventory::{BlobId, Body, Inventory, Link, Repository, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
@@ -77,8 +83,12 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
     let mut unsafe_steps = order(&plan);
     unsafe_steps.extend(after.unknown.iter().cloned());
     unsafe_steps.extend(remains(&after, world));
-    unsafe_steps.extend(old_enough(&plan, &after, world));
-    unsafe_steps.extend(allowed_by_policy(&plan, world));
+    unsafe_steps.extend(age::old_enough(&plan, &after, world));
+    unsafe_steps.extend(decisions::allowed_by_policy(&plan, world));
+    unsafe_steps.extend(bounds::in_place(&plan, world));
+    unsafe_steps.extend(decisions::along(&plan, world));
+    unsafe_steps.extend(decisions::followers(&plan, world));
+    unsafe_steps.extend(bounds::unmoved(&plan, world));
     unsafe_steps.sort_by_key(|(step, _)| *step);
     unsafe_steps.dedup();
     refusals.extend(unsafe_steps.into_iter().take(NAMED).map(|(step, why)| Refusal::Unsafe { step, why }));
@@ -391,7 +401,13 @@ impl Left<'_> {
     fn pinned(&mut self, repository: &Repository, remaining: &[BlobId]) {
         let inventory = self.world.inventory;
         let unreadable = |id: &BlobId| matches!(inventory.manifests.get(id), Some(Body::Unreadable(_)));
-        let torn = |tag: &crate::inventory::Tag| matches!(tag.target, Target::Corrupt(_));
+        let torn = |tag: &crate::inventory::Tag| match tag.target {
+            Target::Corrupt(_) => true,
+            Target::Manifest(id) => {
+                unreadable(&id) && !self.after.tags.contains_key(&(&repository.name, &tag.name))
+            }
+            Target::Missing => false,
+        };
         let blind = repository.pinned || remaining.iter().any(unreadable) || repository.tags.iter().any(torn);
         if blind {
             let why = format!("something in {} could not be read", repository.name);
@@ -399,7 +415,8 @@ impl Left<'_> {
             let aliased =
                 repository.aliases.iter().flat_map(|alias| std::iter::once(alias.alias).chain(alias.target));
             let revisions = repository.revisions.iter().map(|revision| revision.digest);
-            let every: Vec<BlobId> = links.chain(aliased).chain(revisions).collect();
+            let signatures = repository.signatures.iter().map(|(_, signature)| *signature);
+            let every: Vec<BlobId> = links.chain(aliased).chain(revisions).chain(signatures).collect();
             for id in every {
                 self.must_stay(id, &why);
             }
@@ -473,94 +490,4 @@ impl Left<'_> {
             }
         }
     }
-}
-
-/// Validation: nothing younger than the grace goes, whatever the plan says of its age.
-fn old_enough(plan: &Plan, after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
-    let grace = world.limits.grace.as_signed();
-    let inventory = world.inventory;
-    let young = |changed: Option<Timestamp>| changed.is_none_or(|at| world.now.duration_since(at) < grace);
-    let why = || "it changed within the grace".to_owned();
-    let mut found = Vec::new();
-    for (index, repository) in inventory.repositories.iter().enumerate() {
-        for tag in &repository.tags {
-            if let Some(step) = after.tags.get(&(&repository.name, &tag.name))
-                && tag.target != Target::Missing
-                && young(tag.changed)
-            {
-                found.push((*step, why()));
-            }
-        }
-        for revision in &repository.revisions {
-            if let Some(step) = after.manifests.get(&(index, revision.digest))
-                && young(revision.changed)
-            {
-                found.push((*step, why()));
-            }
-        }
-        for layer in
-            repository.layers.iter().filter(|layer| layer.link != Link::Missing && young(layer.changed))
-        {
-            found.extend(after.links.get(&(index, layer.digest)).map(|step| (*step, why())));
-            found.extend(
-                after.data.get(&layer.digest).map(|step| (*step, "it was linked within the grace".into())),
-            );
-        }
-    }
-    for (id, step) in &after.data {
-        if young(inventory.blobs.changed(*id)) {
-            found.push((*step, why()));
-        }
-    }
-    for (step, one) in plan.steps.iter().enumerate() {
-        if let Action::Abandon { files } = &one.action {
-            let idle = world.limits.uploads_abandoned_after.as_signed().max(SignedDuration::ZERO);
-            let upload = files.len() > 1 || files.iter().any(|file| file.key.contains("/_uploads/"));
-            let active = |file: &crate::inventory::LooseFile| {
-                young(Some(file.changed)) || (upload && world.now.duration_since(file.modified) < idle)
-            };
-            if files.iter().any(active) {
-                found.push((step, why()));
-            }
-        }
-    }
-    found
-}
-
-/// Validation: a tag goes by a decision of the policy, and never a protected one.
-fn allowed_by_policy(plan: &Plan, world: &World<'_>) -> Vec<Violation> {
-    let mut found = Vec::new();
-    for (step, one) in plan.steps.iter().enumerate() {
-        let (Action::Untag { repository, .. } | Action::DeleteManifest { repository, .. }) = &one.action
-        else {
-            continue;
-        };
-        let Some(policy) = world.policy else {
-            found.push((step, "there is no policy that says so".into()));
-            continue;
-        };
-        if let Reason::Policy(decision) = &one.evidence.reason
-            && !decision.is_expired()
-        {
-            found.push((step, "the decision in it is to keep".into()));
-        }
-        let name = repository.as_str();
-        let Some(rules) = policy.for_repository(name) else {
-            found.push((step, format!("no policy matches {repository}")));
-            continue;
-        };
-        if policy.protection().repositories.matches(name) {
-            found.push((step, format!("the repository {repository} is protected")));
-        }
-        if let Action::Untag { tag, .. } = &one.action {
-            let lists = [&policy.protection().tags, &rules.protect, &rules.preset_protect];
-            if lists.iter().any(|list| list.matches(tag.as_str())) {
-                found.push((step, format!("the tag {repository}:{tag} is protected")));
-            }
-            if !matches!(one.evidence.reason, Reason::Policy(_)) {
-                found.push((step, "no decision of the policy is given for it".into()));
-            }
-        }
-    }
-    found
 }

@@ -13,6 +13,7 @@ use crate::layout::RegistryLayout;
 use crate::plan::{Action, CheckedPlan, Counts, Plan};
 use crate::store::{StoreError, WriteStore};
 
+mod held;
 pub mod journal;
 pub mod lease;
 pub mod recover;
@@ -21,6 +22,7 @@ pub mod state;
 mod step;
 pub mod trash;
 
+use held::{HELD, Held};
 use journal::{Intent, Journal, Outcome, Run};
 use lease::Lease;
 
@@ -136,6 +138,7 @@ pub async fn execute(
     // The plan is durable before the first effect.
     let mut journal = Journal::begin(store, run, &plan).await?;
     let keep_trash = !run.trash_keep.is_zero();
+    let mut held = Held::default();
     let mut next = 0;
     while next < plan.steps.len() {
         if stop() {
@@ -154,6 +157,7 @@ pub async fn execute(
             lease.number(),
             &mut journal,
             &mut executed,
+            &mut held,
         )
         .await?;
         next = end;
@@ -184,17 +188,25 @@ async fn carry_out(
     fencing: u64,
     journal: &mut Journal<'_>,
     executed: &mut Executed,
+    held: &mut Held,
 ) -> Result<(), SweepError> {
     let hand = step::Hand { store, layout, run: &run.run, keep_trash, fencing };
     // Each is looked at once more, immediately before: what changed since it was listed is left alone.
     let prepared: Vec<(usize, Result<Intent, Outcome>)> = tokio::task::block_in_place(|| {
-        range.into_par_iter().map(|index| (index, hand.prepare(index, &plan.steps[index]))).collect()
+        let prepare = |index: usize| {
+            if held.holds(&plan.steps[index].action) {
+                return Err(Outcome::Skipped(HELD.into()));
+            }
+            hand.prepare(index, &plan.steps[index])
+        };
+        range.into_par_iter().map(|index| (index, prepare(index))).collect()
     });
     let mut ready = Vec::new();
     for (index, prepared) in prepared {
         match prepared {
             Ok(intent) => ready.push(intent),
             Err(outcome) => {
+                held.note(&plan.steps[index].action, &outcome);
                 executed.note(plan, index, &outcome);
                 journal.outcome(index, outcome);
             }
@@ -206,6 +218,7 @@ async fn carry_out(
         ready.par_iter().map(|intent| (intent.step, hand.perform(&plan.steps[intent.step], intent))).collect()
     });
     for (index, outcome) in outcomes {
+        held.note(&plan.steps[index].action, &outcome);
         executed.note(plan, index, &outcome);
         journal.outcome(index, outcome);
     }

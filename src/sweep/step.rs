@@ -9,8 +9,11 @@ use crate::oci::{Digest, RepositoryName, TagName};
 use crate::plan::{Action, Step};
 use crate::store::{Kind, LocalTree, StoreError, WriteStore};
 
-/// A link that is longer than this is no link, and is left alone.
-const MAX_LINK_BYTES: u64 = 4096;
+/// What stands in the place of a link is saved whole in the journal up to this size; anything longer is left alone.
+const MAX_LINK_BYTES: u64 = 1 << 20;
+
+/// Why a step is left that somebody else has taken: nothing that came after it can be needed for that.
+pub(super) const GONE: &str = "it is gone already";
 
 /// What carrying out steps needs.
 pub(super) struct Hand<'h> {
@@ -78,7 +81,7 @@ impl Hand<'_> {
     /// Adds a link to the intent, unless it changed since it was planned.
     fn save(&self, mut intent: Intent, key: &str, planned: Option<Timestamp>) -> Prepared {
         match self.tree().read(key, MAX_LINK_BYTES)? {
-            None => Err(Leave::Skip("it is gone already".into())),
+            None => Err(Leave::Skip(GONE.into())),
             Some((_, meta)) if planned.is_some_and(|planned| meta.changed > planned) => {
                 Err(Leave::Skip("it was written again since it was listed".into()))
             }
@@ -110,7 +113,7 @@ impl Hand<'_> {
                 });
             }
             (None, None) => {}
-            (None, Some(_)) => return Err(Leave::Skip("the tag is gone already".into())),
+            (None, Some(_)) => return Err(Leave::Skip(GONE.into())),
             (Some(_), _) => return Err(Leave::Skip("the tag was moved since it was listed".into())),
         }
         for digest in history {
@@ -170,7 +173,7 @@ impl Hand<'_> {
     ) -> Prepared {
         let key = self.key(&Entry::BlobData { digest: *digest })?;
         let Some(meta) = self.tree().stat(&key)? else {
-            return Err(Leave::Skip("it is gone already".into()));
+            return Err(Leave::Skip(GONE.into()));
         };
         if meta.kind != Kind::File {
             return Err(Leave::Skip("it is not a regular file".into()));

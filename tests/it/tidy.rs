@@ -79,10 +79,10 @@ const LONGEST: usize = 400;
 
 /// Files that are longer than that, and how long they may be.
 const LONG: &[(&str, usize)] = &[
-    ("src/graph.rs", 512),
+    ("src/graph.rs", 462),
     ("src/inventory/record.rs", 406),
     ("src/plan/build.rs", 548),
-    ("src/plan/check.rs", 566),
+    ("src/plan/check.rs", 493),
     ("src/sweep/restore.rs", 407),
 ];
 

@@ -1,0 +1,59 @@
+//! Nothing young goes.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{After, Violation, World};
+use crate::inventory::{Link, Target};
+use crate::plan::{Action, Plan};
+
+/// Validation: nothing younger than the grace goes, whatever the plan says of its age.
+pub(super) fn old_enough(plan: &Plan, after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
+    let grace = world.limits.grace.as_signed();
+    let inventory = world.inventory;
+    let young = |changed: Option<Timestamp>| changed.is_none_or(|at| world.now.duration_since(at) < grace);
+    let why = || "it changed within the grace".to_owned();
+    let mut found = Vec::new();
+    for (index, repository) in inventory.repositories.iter().enumerate() {
+        for tag in &repository.tags {
+            if let Some(step) = after.tags.get(&(&repository.name, &tag.name))
+                && tag.target != Target::Missing
+                && young(tag.changed)
+            {
+                found.push((*step, why()));
+            }
+        }
+        for revision in &repository.revisions {
+            if let Some(step) = after.manifests.get(&(index, revision.digest))
+                && young(revision.changed)
+            {
+                found.push((*step, why()));
+            }
+        }
+        for layer in
+            repository.layers.iter().filter(|layer| layer.link != Link::Missing && young(layer.changed))
+        {
+            found.extend(after.links.get(&(index, layer.digest)).map(|step| (*step, why())));
+            found.extend(
+                after.data.get(&layer.digest).map(|step| (*step, "it was linked within the grace".into())),
+            );
+        }
+    }
+    for (id, step) in &after.data {
+        if young(inventory.blobs.changed(*id)) {
+            found.push((*step, why()));
+        }
+    }
+    for (step, one) in plan.steps.iter().enumerate() {
+        if let Action::Abandon { files } = &one.action {
+            let idle = world.limits.uploads_abandoned_after.as_signed().max(SignedDuration::ZERO);
+            let upload = files.len() > 1 || files.iter().any(|file| file.key.contains("/_uploads/"));
+            let active = |file: &crate::inventory::LooseFile| {
+                young(Some(file.changed)) || (upload && world.now.duration_since(file.modified) < idle)
+            };
+            if files.iter().any(active) {
+                found.push((step, why()));
+            }
+        }
+    }
+    found
+}
