@@ -10,7 +10,7 @@ use crate::plan::build::{self, Sources};
 use crate::plan::limits::Limits;
 use crate::plan::{Action, CheckedPlan, Mode, Plan, Refused, check_plan};
 use crate::policy::Policy;
-use crate::store::{Kind, LocalTree, Location, ReadStore, StoreError, WriteStore};
+use crate::store::{Access, Kind, Location, ReadStore, StoreError, Tree, WriteStore};
 use crate::sweep::journal::{self, Run, RunKind};
 use crate::sweep::lease::Lease;
 use crate::sweep::recover::{self, Recovered};
@@ -26,8 +26,6 @@ pub struct Job<'j> {
     pub limits: Limits,
     /// Whether the user says that the registry is stopped or read-only.
     pub mode: Mode,
-    /// Threads that read at once.
-    pub concurrency: usize,
 }
 
 /// Why a command ended early.
@@ -72,9 +70,9 @@ pub async fn survey(
 ) -> Result<Survey, PipelineError> {
     let now = clock.now();
     let memory = state::read(store).await?;
-    let options = scan::Options { depth, concurrency: job.concurrency, now };
+    let options = scan::Options { depth, concurrency: store.concurrency(), now };
     tokio::task::block_in_place(|| {
-        let mut inventory = scan::scan(store.tree(), layout, options)?;
+        let mut inventory = scan::scan(store, layout, options)?;
         let rules =
             Rules { policy: job.policy, grace: job.limits.grace.as_signed(), pins: &memory.pins, now };
         let marks = graph::mark(&inventory, &rules);
@@ -151,7 +149,7 @@ impl Survey {
 }
 
 /// Whether a directory is there and no file is anywhere below it. What cannot be listed may hold one.
-fn is_empty(tree: &LocalTree, key: &str) -> bool {
+fn is_empty(tree: &Tree, key: &str) -> bool {
     let Ok(Some(list)) = tree.list(key) else { return false };
     let empty = |(name, kind): &(Box<str>, Kind)| {
         *kind == Kind::Directory && is_empty(tree, &format!("{key}/{name}"))
@@ -179,9 +177,10 @@ pub struct Session {
 ///
 /// # Errors
 /// When there is no registry, or the store cannot be opened.
-pub fn open(location: &Location) -> Result<WriteStore, PipelineError> {
-    scan::detect(ReadStore::open(location)?.tree())?;
-    Ok(WriteStore::open(location)?)
+pub fn open(location: &Location, access: Access) -> Result<WriteStore, PipelineError> {
+    let store = ReadStore::open(location, access)?;
+    tokio::task::block_in_place(|| scan::detect(&store))?;
+    Ok(WriteStore::open(location, access)?)
 }
 
 /// Takes the lease and looks after interrupted runs, before anything is listed.

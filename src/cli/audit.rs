@@ -12,7 +12,6 @@ use crate::plan::build::counts;
 use crate::report::Problems;
 use crate::report::audit::{Amount, Audit, Classifier, SCHEMA};
 use crate::report::text;
-use crate::store::ReadStore;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct AuditArgs {
@@ -27,8 +26,8 @@ pub(super) struct AuditArgs {
 
 pub(super) async fn run(args: AuditArgs) -> CommandResult {
     let policy = args.policy.read()?;
-    let job = args.policy.job(policy.as_ref(), &args.store);
-    let store = ReadStore::open(&args.store.location()?)?;
+    let job = args.policy.job(policy.as_ref());
+    let store = args.store.open()?;
     let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Everything, &System).await?;
     let young = survey.in_grace(&job);
     let (classes, blobs) = Classifier::run(&survey.inventory, &survey.marks, &young, &job.limits, survey.now);

@@ -16,11 +16,11 @@ use crate::config::values::Period;
 use crate::exit::{Exit, TABLE};
 use crate::inventory::scan::ScanError;
 use crate::layout::Distribution;
-use crate::pipeline::{Job, PipelineError};
+use crate::pipeline::{self, Job, PipelineError};
 use crate::plan::Mode;
 use crate::plan::limits::{Accept, Limits};
 use crate::policy::Policy;
-use crate::store::{Location, StoreError};
+use crate::store::{Access, BucketLocation, Location, ReadStore, StoreError, WriteStore};
 use crate::sweep::SweepError;
 
 mod audit;
@@ -60,7 +60,8 @@ enum Command {
 /// Which store, and how to read it.
 #[derive(Debug, Clone, Args)]
 struct StoreArgs {
-    /// The registry's root directory, as a path or file:// URL: the one that holds docker/registry/v2
+    /// Where the registry keeps its data, the place that holds docker/registry/v2: a path, file://, s3://BUCKET/PREFIX,
+    /// gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
     #[arg(value_name = "STORE", env = "REGSWEEP_STORE", required_unless_present = "registry_config")]
     store: Option<String>,
     /// Read the storage from distribution's own configuration file and REGISTRY_* environment
@@ -69,10 +70,14 @@ struct StoreArgs {
     /// The layout, when it is not to be detected
     #[arg(long, value_name = "LAYOUT", env = "REGSWEEP_LAYOUT", value_parser = ["distribution"])]
     layout: Option<String>,
-    /// Directories and files read at once
-    #[arg(long, value_name = "N", env = "REGSWEEP_CONCURRENCY", default_value_t = 16,
+    /// Requests at once [default: 16 in a directory, 64 in a bucket, fewer when it asks to slow down]
+    #[arg(long, value_name = "N", env = "REGSWEEP_CONCURRENCY",
           value_parser = clap::value_parser!(u16).range(1..=1024))]
-    concurrency: u16,
+    concurrency: Option<u16>,
+    /// Requests to a bucket in a second, at most
+    #[arg(long, value_name = "N", env = "REGSWEEP_MAX_REQUESTS_PER_SECOND",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    max_requests_per_second: Option<u32>,
     /// Print one JSON document on stdout
     #[arg(long, env = "REGSWEEP_JSON")]
     json: bool,
@@ -133,7 +138,11 @@ impl From<SweepError> for Failure {
 }
 
 fn store_exit(error: &StoreError) -> Exit {
-    if matches!(error, StoreError::Location { .. }) { Exit::Usage } else { Exit::Unreachable }
+    if matches!(error, StoreError::Location { .. } | StoreError::Settings { .. }) {
+        Exit::Usage
+    } else {
+        Exit::Unreachable
+    }
 }
 
 fn sweep_exit(error: &SweepError) -> Exit {
@@ -205,13 +214,31 @@ impl StoreArgs {
         }
         let config =
             self.registry_configuration()?.unwrap_or_else(|| unreachable!("clap requires one of the two"));
-        match config.storage {
-            Storage::Filesystem { root } => Ok(Location::Directory(root)),
-            other => Err(usage(anyhow::anyhow!(
-                "the registry keeps its storage in {}; this version reads directories only",
-                other.name()
-            ))),
-        }
+        Ok(match config.storage {
+            Storage::Filesystem { root } => Location::Directory(root),
+            Storage::S3(storage) => Location::Bucket(BucketLocation::of_s3(&storage)?),
+            Storage::Gcs(storage) => Location::Bucket(BucketLocation::of_gcs(&storage)?),
+            Storage::Azure(storage) => Location::Bucket(BucketLocation::of_azure(&storage)?),
+            Storage::Other(name) => {
+                return Err(usage(anyhow::anyhow!(
+                    "the registry keeps its storage in {name}, which is not read; a filesystem, s3, gcs and azure are"
+                )));
+            }
+        })
+    }
+
+    fn access(&self) -> Access {
+        Access { concurrency: self.concurrency.map(usize::from), per_second: self.max_requests_per_second }
+    }
+
+    /// The store, for a command that must not change it.
+    fn open(&self) -> Result<ReadStore, Failure> {
+        Ok(ReadStore::open(&self.location()?, self.access())?)
+    }
+
+    /// The store, for a command that was asked to change it.
+    fn open_to_change(&self) -> Result<WriteStore, Failure> {
+        Ok(pipeline::open(&self.location()?, self.access())?)
     }
 
     fn registry_configuration(&self) -> Result<Option<RegistryConfig>, Failure> {
@@ -230,11 +257,11 @@ impl PolicyArgsOf {
         read_policy(path).map(Some)
     }
 
-    fn job<'j>(&self, policy: Option<&'j Policy>, store: &StoreArgs) -> Job<'j> {
+    fn job<'j>(&self, policy: Option<&'j Policy>) -> Job<'j> {
         let mut limits = policy.map_or_else(Limits::default, Limits::of);
         limits.accept(&self.accept);
         let mode = if self.offline { Mode::Offline } else { Mode::Online };
-        Job { policy, limits, mode, concurrency: store.concurrency.into() }
+        Job { policy, limits, mode }
     }
 }
 

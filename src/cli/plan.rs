@@ -14,7 +14,7 @@ use crate::pipeline;
 use crate::plan::Plan;
 use crate::report::Problems;
 use crate::report::text::{self, Detail, PlanText};
-use crate::store::{ReadStore, Requests};
+use crate::store::Requests;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct PlanArgs {
@@ -42,9 +42,9 @@ struct PlanReport<'r> {
 
 pub(super) async fn run(args: PlanArgs) -> CommandResult {
     let policy = args.policy.read()?;
-    let job = args.policy.job(policy.as_ref(), &args.store);
+    let job = args.policy.job(policy.as_ref());
     // A store that cannot be written to: a plan that deleted would not compile.
-    let store = ReadStore::open(&args.store.location()?)?;
+    let store = args.store.open()?;
     let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Names, &System).await?;
     let plan = survey.plan(&store, &LAYOUT, &job);
     let (plan, refusals) = match survey.check(plan, &store, &job) {

@@ -10,7 +10,6 @@ use crate::oci::{Digest, ImageReference};
 use crate::pipeline;
 use crate::plan::limits::Limits;
 use crate::report::text;
-use crate::store::ReadStore;
 use crate::sweep::journal::RunKind;
 use crate::sweep::restore::{self, Restored, Wanted};
 use crate::sweep::state;
@@ -52,7 +51,7 @@ pub(super) async fn run(mut args: RestoreArgs) -> CommandResult {
         args.what = args.store.store.take();
     }
     let Some(what) = &args.what else { return list(&args).await };
-    let store = pipeline::open(&args.store.location()?)?;
+    let store = args.store.open_to_change()?;
     let wanted = wanted(what)?;
     let session = pipeline::begin(&store, &LAYOUT, &Limits::default(), &System).await?;
     let result = restore::restore(&session.lease, &store, &LAYOUT, &wanted, &session.run, System.now()).await;
@@ -117,7 +116,7 @@ fn tell(args: &RestoreArgs, run: &str, until: jiff::Timestamp, restored: &Restor
 }
 
 async fn list(args: &RestoreArgs) -> CommandResult {
-    let store = ReadStore::open(&args.store.location()?)?;
+    let store = args.store.open()?;
     let memory = state::read(&store).await?;
     let runs: Vec<Undoable> = memory
         .runs

@@ -7,7 +7,6 @@ use super::{CommandResult, StoreArgs, data, json};
 use crate::clock::{Clock as _, System};
 use crate::exit::Exit;
 use crate::report::text;
-use crate::store::ReadStore;
 use crate::sweep::{RunReport, lease, state};
 
 #[derive(Debug, Clone, Args)]
@@ -49,7 +48,7 @@ struct RunStatus {
 const SHOWN: usize = 10;
 
 pub(super) async fn run(args: StatusArgs) -> CommandResult {
-    let store = ReadStore::open(&args.store.location()?)?;
+    let store = args.store.open()?;
     let now = System.now();
     let standing = lease::standing(&store).await?;
     let memory = state::read(&store).await?;

@@ -8,7 +8,7 @@ use super::{BlobId, History, Inventory, Link};
 use crate::layout::distribution::{self, Part};
 use crate::layout::{Directory, Entry, RegistryLayout};
 use crate::oci::Digest;
-use crate::store::{Kind, LocalTree, Meta, Near, StoreError};
+use crate::store::{Kind, Meta, Near, StoreError, Tree};
 
 /// What a question after one file was answered with.
 enum Asked {
@@ -33,7 +33,7 @@ fn look(answer: Result<Option<Meta>, StoreError>) -> Result<Asked, StoreError> {
 /// # Errors
 /// Any answer of the store but absence.
 pub fn blobs(
-    tree: &LocalTree,
+    tree: &Tree,
     layout: &dyn RegistryLayout,
     inventory: &mut Inventory,
     ids: &[BlobId],
@@ -71,7 +71,7 @@ type Look = Option<(Digest, Asked)>;
 /// # Errors
 /// Any answer of the store but absence.
 pub fn layer_links(
-    tree: &LocalTree,
+    tree: &Tree,
     layout: &dyn RegistryLayout,
     inventory: &mut Inventory,
     places: &[(usize, usize)],
@@ -116,7 +116,7 @@ pub fn layer_links(
 /// # Errors
 /// Any answer of the store but absence.
 pub fn histories(
-    tree: &LocalTree,
+    tree: &Tree,
     layout: &dyn RegistryLayout,
     inventory: &mut Inventory,
     repositories: &[usize],

@@ -1,14 +1,16 @@
 //! What link files say: where a tag points, what an alias stands for, which revisions are still linked.
 
+use md5::{Digest as _, Md5};
 use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 
 use super::record::link_state;
 use super::scan::join;
-use super::{Body, Gap, Inventory, Link, Target};
+use super::{BlobId, BlobTable, Body, Gap, Inventory, Link, Repository, Revision, Tag, Target};
 use crate::layout::distribution::{self, Part};
 use crate::layout::{Directory, Entry, RegistryLayout};
 use crate::oci::Digest;
-use crate::store::{Kind, LocalTree, Meta, Near, StoreError};
+use crate::store::{Kind, Meta, Near, StoreError, Tree};
 
 /// A link is 71 bytes, an alias to sha512 would be 135: anything longer is no link.
 const MAX_LINK_BYTES: u64 = 1024;
@@ -22,9 +24,41 @@ const READS_OF_A_DAMAGED_LINK: usize = 5;
 /// A link's content, or what is wrong with it, and its times where they may be known.
 type LinkRead = (Result<Digest, String>, Option<Meta>);
 
+/// What links of a repository may hold, by the MD5 of it: so a link of a bucket is known without being read.
+struct Told {
+    revisions: FxHashMap<[u8; 16], BlobId>,
+}
+
+impl Told {
+    fn of(repository: &Repository, blobs: &BlobTable) -> Self {
+        // A tag's own history nearly always tells: all manifests are gone through only where it does not.
+        let unknown =
+            repository.tags.iter().any(|tag| tag.md5.is_some() && from_history(tag, blobs).is_none());
+        let revisions: &[Revision] = if unknown { &repository.revisions } else { &[] };
+        let by_md5 = |revision: &Revision| (md5_of_link(&blobs.digest(revision.digest)), revision.digest);
+        Self { revisions: revisions.iter().map(by_md5).collect() }
+    }
+
+    /// What a tag means, when the MD5 of its link is that of one of the digests it can hold.
+    fn target(&self, tag: &Tag, blobs: &BlobTable) -> Option<Digest> {
+        from_history(tag, blobs).or_else(|| self.revisions.get(&tag.md5?).map(|id| blobs.digest(*id)))
+    }
+}
+
+fn from_history(tag: &Tag, blobs: &BlobTable) -> Option<Digest> {
+    let told = tag.md5?;
+    let digests = tag.history.iter().flatten().map(|entry| blobs.digest(entry.digest));
+    digests.into_iter().find(|digest| md5_of_link(digest) == told)
+}
+
+/// The MD5 of a link to `digest`, as the registry writes it.
+fn md5_of_link(digest: &Digest) -> [u8; 16] {
+    Md5::digest(digest.to_string().as_bytes()).into()
+}
+
 /// Reads what every tag points to, with the time of its link.
 pub(super) fn tags(
-    tree: &LocalTree,
+    tree: &Tree,
     layout: &dyn RegistryLayout,
     inventory: &mut Inventory,
 ) -> Result<(), StoreError> {
@@ -33,10 +67,14 @@ pub(super) fn tags(
         .par_iter()
         .map(|repository| {
             let near = tree.near(&distribution::repository_part(repository.name.as_str(), Part::Tags));
+            let told = Told::of(repository, &inventory.blobs);
             repository
                 .tags
                 .par_iter()
                 .map(|tag| {
+                    if let Some(digest) = told.target(tag, &inventory.blobs) {
+                        return Ok(Some((Ok(digest), None)));
+                    }
                     let entry =
                         Entry::TagCurrent { repository: repository.name.as_str(), tag: tag.name.as_str() };
                     let Some(key) = layout.key(&entry) else { return Ok(None) };
@@ -79,7 +117,7 @@ pub(super) fn tags(
 
 /// Reads which blob every link of another algorithm than sha256 stands for.
 pub(super) fn aliases(
-    tree: &LocalTree,
+    tree: &Tree,
     layout: &dyn RegistryLayout,
     inventory: &mut Inventory,
 ) -> Result<(), StoreError> {
@@ -118,7 +156,7 @@ pub(super) fn aliases(
 
 /// Asks which revisions still have their link: the registry's own deletes leave the directory.
 pub(super) fn revision_links(
-    tree: &LocalTree,
+    tree: &Tree,
     layout: &dyn RegistryLayout,
     inventory: &mut Inventory,
 ) -> Result<(), StoreError> {
@@ -163,7 +201,7 @@ pub(super) fn revision_links(
 
 /// Finds the signature blobs of schema 1 manifests, which only their revision's directory names.
 pub(super) fn signatures(
-    tree: &LocalTree,
+    tree: &Tree,
     layout: &dyn RegistryLayout,
     inventory: &mut Inventory,
 ) -> Result<(), StoreError> {

@@ -12,11 +12,14 @@ use serde::{Deserialize, Serialize};
 use crate::oci::{Kind, RepositoryName, Role, TagName};
 
 pub mod inspect;
+mod lanes;
 mod links;
+mod listing;
 mod read;
 mod record;
 pub mod scan;
 mod table;
+mod walk;
 
 pub use table::{BlobId, BlobSet, BlobTable};
 
@@ -105,6 +108,8 @@ pub struct Tag {
     pub changed: Option<Timestamp>,
     /// Size of `current/link` in bytes.
     pub size: u64,
+    /// The MD5 of `current/link`, where a bucket's listing may have told it.
+    pub md5: Option<[u8; 16]>,
     /// Every manifest it points or pointed to; `None` until somebody asked.
     pub history: Option<Vec<History>>,
 }

@@ -10,13 +10,13 @@ use crate::layout::distribution;
 use crate::layout::{Entry, RegistryLayout};
 use crate::oci::manifest::{self, MAX_MANIFEST_BYTES};
 use crate::oci::{Digest, Manifest, RepositoryName, Role};
-use crate::store::{LocalTree, Meta, Near, StoreError};
+use crate::store::{Meta, Near, StoreError, Tree};
 
 /// Manifests whose bodies are in memory at once.
 const CHUNK: usize = 2048;
 /// Reads every manifest once, and whatever they refer to as a manifest although no repository lists it.
 pub(super) fn manifests(
-    tree: &LocalTree,
+    tree: &Tree,
     layout: &dyn RegistryLayout,
     inventory: &mut Inventory,
 ) -> Result<(), StoreError> {
@@ -159,7 +159,7 @@ fn intern(blobs: &mut BlobTable, manifest: &Manifest, size: u64) -> Facts {
 /// A revision that is listed and whose data is missing is looked at once more: when its link is gone by now, the
 /// repository changed while it was listed, and that says nothing about its other manifests.
 fn recheck_missing(
-    tree: &LocalTree,
+    tree: &Tree,
     layout: &dyn RegistryLayout,
     inventory: &mut Inventory,
 ) -> Result<(), StoreError> {

@@ -301,6 +301,7 @@ impl Recorder {
     pub(super) fn sort(&mut self) {
         self.gaps.sort_by(|a, b| a.key.cmp(&b.key));
         self.temporary.sort_by(|a, b| a.key.cmp(&b.key));
+        self.temporary.dedup_by(|a, b| a.key == b.key);
         self.foreign.examples.sort();
         self.own_state.examples.sort();
     }
@@ -355,6 +356,7 @@ impl Draft {
             .into_iter()
             .filter_map(|(tag, mut draft)| {
                 draft.history.sort_by_key(|entry| blobs.digest(entry.digest));
+                draft.history.dedup_by_key(|entry| entry.digest);
                 let Ok(name) = TagName::found(&tag) else {
                     pinned = true;
                     return None;
@@ -365,6 +367,7 @@ impl Draft {
                     tagged: draft.meta.map(|meta| meta.modified),
                     changed: draft.meta.map(|meta| meta.changed),
                     size: draft.meta.map_or(0, |meta| meta.size),
+                    md5: draft.meta.and_then(|meta| meta.md5),
                     history: (depth == Depth::Everything).then_some(draft.history),
                 })
             })
@@ -374,13 +377,17 @@ impl Draft {
         revisions.sort_by_key(|revision| blobs.digest(revision.digest));
         let mut layers = self.layers;
         layers.sort_by_key(|layer| blobs.digest(layer.digest));
+        // A bucket's listing may tell of a key twice.
+        layers.dedup_by_key(|layer| layer.digest);
         let mut aliases = self.aliases;
         aliases.sort_by_key(|alias| blobs.digest(alias.alias));
+        aliases.dedup_by_key(|alias| alias.alias);
         let mut uploads: Vec<Upload> = self
             .uploads
             .into_iter()
             .map(|(id, mut files)| {
                 files.sort_by(|a, b| a.key.cmp(&b.key));
+                files.dedup_by(|a, b| a.key == b.key);
                 Upload { id: id.into(), files }
             })
             .collect();

@@ -31,7 +31,7 @@ pub enum Kind {
     Other,
 }
 
-/// What one `statx` says.
+/// What a store says of one object: a directory by `statx`, a bucket by a page of names or a HEAD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Meta {
     /// What it is.
@@ -43,6 +43,9 @@ pub struct Meta {
     /// The later of mtime and ctime. On a filesystem a blob's mtime is its last byte's and survives the rename that
     /// commits it, so only this says how young it can be.
     pub changed: Timestamp,
+    /// The MD5 of the content, where a bucket may have told it without being asked for the content. It confirms what it
+    /// is equal to; when it differs it may be no MD5.
+    pub md5: Option<[u8; 16]>,
 }
 
 /// The names in one directory. A name that is not UTF-8 is given apart: no registry writes one.
@@ -94,37 +97,37 @@ impl LocalTree {
     }
 
     /// A reader of what is below `key`.
-    pub fn near(&self, key: &str) -> Near<'_> {
+    pub fn near(&self, key: &str) -> LocalNear<'_> {
         // Only a short way: what cannot be opened here says so itself when it is asked for.
         let directory = self.open_directory(key).unwrap_or_default();
-        Near { tree: self, directory, prefix: key.to_owned() }
+        LocalNear { tree: self, directory, prefix: key.to_owned() }
     }
 
     /// A reader of the whole tree.
-    pub fn near_root(&self) -> Near<'_> {
-        Near { tree: self, directory: None, prefix: String::new() }
+    pub fn near_root(&self) -> LocalNear<'_> {
+        LocalNear { tree: self, directory: None, prefix: String::new() }
     }
 
-    /// As [`Near::list`].
+    /// As [`LocalNear::list`].
     ///
     /// # Errors
-    /// As [`Near::list`].
+    /// As [`LocalNear::list`].
     pub fn list(&self, key: &str) -> Result<Option<NameList>, StoreError> {
         self.near_root().list(key)
     }
 
-    /// As [`Near::stat`].
+    /// As [`LocalNear::stat`].
     ///
     /// # Errors
-    /// As [`Near::stat`].
+    /// As [`LocalNear::stat`].
     pub fn stat(&self, key: &str) -> Result<Option<Meta>, StoreError> {
         self.near_root().stat(key)
     }
 
-    /// As [`Near::read`].
+    /// As [`LocalNear::read`].
     ///
     /// # Errors
-    /// As [`Near::read`].
+    /// As [`LocalNear::read`].
     pub fn read(&self, key: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>, StoreError> {
         self.near_root().read(key, limit)
     }
@@ -201,13 +204,13 @@ impl LocalTree {
 /// Reading below one open directory: a short way to many neighbours. Keys stay whole, and one that is elsewhere is
 /// reached from the root.
 #[derive(Debug)]
-pub struct Near<'t> {
+pub struct LocalNear<'t> {
     tree: &'t LocalTree,
     directory: Option<OwnedFd>,
     prefix: String,
 }
 
-impl Near<'_> {
+impl LocalNear<'_> {
     fn at<'k>(&self, key: &'k str) -> (BorrowedFd<'_>, &'k str) {
         match &self.directory {
             Some(directory) => match key.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix('/')) {
@@ -253,7 +256,7 @@ impl Near<'_> {
     /// A file that vanishes in between is left out.
     ///
     /// # Errors
-    /// As [`Near::list`].
+    /// As [`LocalNear::list`].
     pub fn list_with_meta(&self, key: &str) -> Result<Option<Vec<(String, Meta)>>, StoreError> {
         let error = |source| StoreError::Io { operation: "list", key: key.into(), source };
         let Some(directory) = self.open_below(key, DIRECTORY).map_err(error)? else { return Ok(None) };
@@ -332,6 +335,7 @@ fn stat_uncounted(at: impl AsFd, name: &OsStr) -> io::Result<Option<Meta>> {
                 size: found.stx_size,
                 modified,
                 changed: modified.max(changed),
+                md5: None,
             }))
         }
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),

@@ -23,12 +23,15 @@ pub struct Meter {
     get: AtomicU64,
     put: AtomicU64,
     rename: AtomicU64,
+    copy: AtomicU64,
     delete: AtomicU64,
+    other: AtomicU64,
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
 }
 
-/// Requests by kind. On a directory: `list` is a directory read, `stat` a file's metadata, `get` a file read.
+/// Requests by kind. On a directory: `list` is a directory read, `stat` a file's metadata, `get` a file read. On a bucket
+/// each is one HTTP request, retries included: `list` a page of up to 1,000 names, `stat` a HEAD.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requests {
     /// Directories read.
@@ -41,8 +44,14 @@ pub struct Requests {
     pub put: u64,
     /// Names changed: moves to and from the trash.
     pub rename: u64,
-    /// Names removed.
+    /// Bodies copied by the store itself: moves to and from the trash of a bucket.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub copy: u64,
+    /// Names removed from a directory; on a bucket requests to delete, each for up to 1,000 names.
     pub delete: u64,
+    /// Anything else, such as asking for a token or whether a bucket keeps versions.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub other: u64,
     /// Bytes of bodies read.
     pub bytes_read: u64,
     /// Bytes of bodies written.
@@ -52,7 +61,7 @@ pub struct Requests {
 impl Requests {
     /// Requests that changed something.
     pub fn changes(&self) -> u64 {
-        self.put + self.rename + self.delete
+        self.put + self.rename + self.copy + self.delete
     }
 }
 
@@ -66,7 +75,7 @@ macro_rules! counters {
 }
 
 impl Meter {
-    counters!(list, stat, rename, delete);
+    counters!(list, stat, rename, copy, delete, other);
 
     /// Counts one body read, of so many bytes.
     pub fn get(&self, bytes: u64) {
@@ -89,11 +98,18 @@ impl Meter {
             get: of(&self.get),
             put: of(&self.put),
             rename: of(&self.rename),
+            copy: of(&self.copy),
             delete: of(&self.delete),
+            other: of(&self.other),
             bytes_read: of(&self.bytes_read),
             bytes_written: of(&self.bytes_written),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// An object store that counts what passes through it.

@@ -10,8 +10,7 @@
 //!
 //! Only [`WriteStore`] can change anything, and the only file that uses it to delete is `sweep/trash.rs`.
 
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,57 +18,28 @@ use futures::TryStreamExt;
 use jiff::Timestamp;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
+use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
 
+mod advice;
+mod bucket;
 mod local;
+mod location;
 mod metered;
+mod transport;
+mod tree;
 
-pub use local::{Kind, LocalTree, Meta, NameList, Near};
+pub(crate) use bucket::is_absence;
+pub use bucket::{Bucket, Listed, Page, PageRequest};
+pub use local::{Kind, LocalNear, LocalTree, Meta, NameList};
+pub use location::{BucketLocation, Location, Provider};
 use metered::Metered;
 pub use metered::{Meter, Requests};
+pub use tree::{Near, Tree};
 
 /// Where regsweep keeps what it must remember, below the store's root and outside everything a registry reads.
 pub const STATE_DIRECTORY: &str = ".regsweep";
-
-/// What the user typed as STORE.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Location {
-    /// A directory: the registry's `rootdirectory`.
-    Directory(PathBuf),
-}
-
-impl FromStr for Location {
-    type Err = StoreError;
-
-    fn from_str(text: &str) -> Result<Self, StoreError> {
-        if text.is_empty() {
-            return Err(StoreError::Location { text: text.into(), problem: "it is empty".into() });
-        }
-        let Some((scheme, _)) = text.split_once("://") else {
-            return Ok(Self::Directory(PathBuf::from(text)));
-        };
-        match scheme {
-            "file" => {
-                let url = url::Url::parse(text)
-                    .map_err(|e| StoreError::Location { text: text.into(), problem: e.to_string() })?;
-                url.to_file_path().map(Self::Directory).map_err(|()| StoreError::Location {
-                    text: text.into(),
-                    problem: "a file URL has three slashes and no host, as in file:///var/lib/registry"
-                        .into(),
-                })
-            }
-            "s3" | "gs" | "az" => Err(StoreError::Location {
-                text: text.into(),
-                problem: "this version reads directories only; object stores come in a later one".into(),
-            }),
-            other => Err(StoreError::Location {
-                text: text.into(),
-                problem: format!("the scheme {other} is not known; write a path or file://"),
-            }),
-        }
-    }
-}
 
 /// Which store a plan was made for. A plan is refused on any other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +94,20 @@ pub enum StoreError {
         /// The key below the store's root.
         key: String,
     },
+    /// A copy within a bucket is not what was copied.
+    #[error(
+        "the copy of {key} is not what was copied, so nothing was deleted; look whether the bucket's storage is whole"
+    )]
+    Copy {
+        /// The key below the store's root.
+        key: String,
+    },
+    /// A page of a listing said that it was the last, and it was not.
+    #[error("the store ended its listing before {key}, which is there: it cannot be relied on. Run again")]
+    Torn {
+        /// A key that was left out.
+        key: String,
+    },
     /// A body is larger than anything that is read whole.
     #[error("{key} has {size} bytes; at most {limit} are read")]
     TooLarge {
@@ -134,16 +118,34 @@ pub enum StoreError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// A bucket's settings are missing or wrong.
+    #[error("cannot open {url}: check the settings and credentials in the environment")]
+    Settings {
+        /// The bucket.
+        url: String,
+        /// What the client library says.
+        #[source]
+        source: object_store::Error,
+    },
+    /// A request to a bucket failed.
+    #[error("cannot {operation} {key}: {}", advice::told(answer))]
+    Request {
+        /// What was attempted: `list`, `stat`, `read`, `write`, `copy`, `delete`.
+        operation: &'static str,
+        /// The key or prefix below the store's root.
+        key: String,
+        /// The store's answer, told in one line: the client library's own text says everything three times.
+        answer: Box<object_store::Error>,
+    },
     /// The state could not be read or written.
-    #[error("cannot {operation} regsweep's state at {key}")]
+    #[error("cannot {operation} regsweep's state at {key}: {}", advice::told(answer))]
     State {
         /// What was attempted.
         operation: &'static str,
         /// The key below the state's root.
         key: String,
         /// The store's answer.
-        #[source]
-        source: object_store::Error,
+        answer: Box<object_store::Error>,
     },
 }
 
@@ -153,28 +155,70 @@ impl StoreError {
         std::error::Error::source(self).map_or_else(|| self.to_string(), |source| format!("{self}: {source}"))
     }
 
+    pub(crate) fn request(operation: &'static str, key: &str, answer: object_store::Error) -> Self {
+        let key = if key.is_empty() { "the store" } else { key };
+        Self::Request { operation, key: key.into(), answer: Box::new(answer) }
+    }
+
+    pub(crate) fn state(operation: &'static str, key: &str, answer: object_store::Error) -> Self {
+        Self::State { operation, key: key.into(), answer: Box::new(answer) }
+    }
+
     /// Whether the system said that this user may not: there is something, and it cannot be known what.
     pub fn is_denied(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied)
+        match self {
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::PermissionDenied,
+            Self::Request { answer, .. } => matches!(**answer, object_store::Error::PermissionDenied { .. }),
+            _ => false,
+        }
+    }
+}
+
+/// How to reach a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Requests at once; `None` for what suits the kind of store.
+    pub concurrency: Option<usize>,
+    /// Requests in a second at most, to a bucket.
+    pub per_second: Option<u32>,
+}
+
+impl Access {
+    /// What suits the kind of store.
+    pub const DEFAULT: Self = Self { concurrency: None, per_second: None };
+
+    /// Requests at once. A directory is as fast as its disks and this machine; a bucket answers late and to many at once.
+    pub fn concurrency(&self, location: &Location) -> usize {
+        self.concurrency.unwrap_or(match location {
+            Location::Directory(_) => 16,
+            Location::Bucket(_) => 64,
+        })
     }
 }
 
 /// A store that can be read and nothing else.
 #[derive(Debug, Clone)]
 pub struct ReadStore {
-    tree: Arc<LocalTree>,
+    tree: Arc<Tree>,
     state: Option<Arc<dyn ObjectStore>>,
     identity: Identity,
     meter: Arc<Meter>,
+    concurrency: usize,
 }
 
 impl ReadStore {
-    /// Opens the store at `location` for reading.
+    /// Opens the store at `location` for reading. A bucket is not asked for anything yet.
     ///
     /// # Errors
-    /// [`StoreError::Open`] when the directory is not there or may not be read.
-    pub fn open(location: &Location) -> Result<Self, StoreError> {
-        let Location::Directory(path) = location;
+    /// [`StoreError::Open`] when the directory is not there or may not be read, [`StoreError::Settings`] when a bucket's
+    /// settings are wrong.
+    pub fn open(location: &Location, access: Access) -> Result<Self, StoreError> {
+        let path = match location {
+            Location::Directory(path) => path,
+            Location::Bucket(bucket) => {
+                return Self::open_bucket(bucket, access.concurrency(location), access);
+            }
+        };
         let open_error = |source| StoreError::Open { place: path.display().to_string(), source };
         let canonical = path.canonicalize().map_err(open_error)?;
         let meter = Arc::new(Meter::default());
@@ -187,7 +231,32 @@ impl ReadStore {
             .map_or_else(|()| canonical.display().to_string(), |url| url.to_string());
         let state_root = canonical.join(STATE_DIRECTORY);
         let state = if state_root.is_dir() { Some(open_state(&state_root, &meter)?) } else { None };
-        Ok(Self { tree: Arc::new(tree), state, identity: Identity { url, fingerprint }, meter })
+        let tree = Arc::new(Tree::Directory(tree));
+        Ok(Self {
+            tree,
+            state,
+            identity: Identity { url, fingerprint },
+            meter,
+            concurrency: access.concurrency(location),
+        })
+    }
+
+    fn open_bucket(
+        location: &BucketLocation,
+        concurrency: usize,
+        access: Access,
+    ) -> Result<Self, StoreError> {
+        let meter = Arc::new(Meter::default());
+        let bucket = Bucket::open(location, meter.clone(), concurrency, access.per_second)?;
+        let state = PrefixStore::new(bucket.objects().clone(), bucket.path(STATE_DIRECTORY)?);
+        let identity = Identity { url: location.url(), fingerprint: location.place() };
+        Ok(Self {
+            tree: Arc::new(Tree::Bucket(bucket)),
+            state: Some(Arc::new(state)),
+            identity,
+            meter,
+            concurrency,
+        })
     }
 
     /// Which store this is.
@@ -195,9 +264,14 @@ impl ReadStore {
         &self.identity
     }
 
-    /// The directory behind the store.
-    pub fn tree(&self) -> &LocalTree {
+    /// The keys behind the store.
+    pub fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// Requests at once.
+    pub fn concurrency(&self) -> usize {
+        self.concurrency
     }
 
     /// Requests and bytes so far.
@@ -211,7 +285,7 @@ impl ReadStore {
     /// [`StoreError::State`] for any answer but absence.
     pub async fn get_state(&self, key: &str) -> Result<Option<(Bytes, Timestamp)>, StoreError> {
         let Some(state) = &self.state else { return Ok(None) };
-        let error = |operation| move |source| StoreError::State { operation, key: key.into(), source };
+        let error = |operation| move |answer| StoreError::state(operation, key, answer);
         match state.get(&state_path(key)?).await {
             Ok(result) => {
                 let modified = modified(&result.meta);
@@ -237,7 +311,7 @@ impl ReadStore {
             })
             .try_collect()
             .await
-            .map_err(|source| StoreError::State { operation: "list", key: prefix.into(), source })?;
+            .map_err(|answer| StoreError::state("list", prefix, answer))?;
         found.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(found)
     }
@@ -259,33 +333,32 @@ pub struct StateObject {
 pub struct WriteStore {
     read: ReadStore,
     state: Arc<dyn ObjectStore>,
-    root: PathBuf,
 }
 
 impl WriteStore {
-    /// Opens the store at `location` for writing, and makes the state directory.
+    /// Opens the store at `location` for writing; in a directory, makes that of the state.
     ///
     /// # Errors
     /// As [`ReadStore::open`]; also when the state directory cannot be made.
-    pub fn open(location: &Location) -> Result<Self, StoreError> {
-        let mut read = ReadStore::open(location)?;
-        let root = read.tree.path().to_path_buf();
-        let state_root = root.join(STATE_DIRECTORY);
-        std::fs::create_dir_all(&state_root)
-            .map_err(|source| StoreError::Open { place: state_root.display().to_string(), source })?;
-        let state = open_state(&state_root, &read.meter)?;
+    pub fn open(location: &Location, access: Access) -> Result<Self, StoreError> {
+        let mut read = ReadStore::open(location, access)?;
+        let state = match (read.tree(), &read.state) {
+            (Tree::Bucket(_), Some(state)) => state.clone(),
+            (Tree::Directory(tree), _) => {
+                let state_root = tree.path().join(STATE_DIRECTORY);
+                std::fs::create_dir_all(&state_root)
+                    .map_err(|source| StoreError::Open { place: state_root.display().to_string(), source })?;
+                open_state(&state_root, &read.meter)?
+            }
+            (Tree::Bucket(_), None) => unreachable!("a bucket is opened with its state"),
+        };
         read.state = Some(state.clone());
-        Ok(Self { read, state, root })
+        Ok(Self { read, state })
     }
 
     /// The reading half.
     pub fn read(&self) -> &ReadStore {
         &self.read
-    }
-
-    /// The store's root directory.
-    pub fn root(&self) -> &Path {
-        &self.root
     }
 
     /// Counts one change made outside the state.
@@ -299,11 +372,11 @@ impl WriteStore {
     /// [`StoreError::State`], for instance when the disk is full.
     pub async fn put_state(&self, key: &str, body: Vec<u8>) -> Result<(), StoreError> {
         let path = state_path(key)?;
-        self.state.put(&path, body.into()).await.map(drop).map_err(|source| StoreError::State {
-            operation: "write",
-            key: key.into(),
-            source,
-        })
+        self.state
+            .put(&path, body.into())
+            .await
+            .map(drop)
+            .map_err(|answer| StoreError::state("write", key, answer))
     }
 
     /// Writes a state object if there is none yet. `false` when another was first.
@@ -315,8 +388,11 @@ impl WriteStore {
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         match self.state.put_opts(&path, body.into(), options).await {
             Ok(_) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-            Err(source) => Err(StoreError::State { operation: "create", key: key.into(), source }),
+            // Azure and some S3 servers answer with the failed condition itself.
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Ok(false)
+            }
+            Err(answer) => Err(StoreError::state("create", key, answer)),
         }
     }
 
@@ -328,17 +404,13 @@ impl WriteStore {
 
 /// A state key as the object store's path.
 pub(crate) fn state_path(key: &str) -> Result<ObjectPath, StoreError> {
-    ObjectPath::parse(key).map_err(|source| StoreError::State {
-        operation: "name",
-        key: key.into(),
-        source: source.into(),
-    })
+    ObjectPath::parse(key).map_err(|error| StoreError::state("name", key, error.into()))
 }
 
 fn open_state(root: &Path, meter: &Arc<Meter>) -> Result<Arc<dyn ObjectStore>, StoreError> {
     // Durable before it returns: an effect must never reach the disk before the journal entry that announces it.
     let local = LocalFileSystem::new_with_prefix(root)
-        .map_err(|source| StoreError::State { operation: "open", key: root.display().to_string(), source })?
+        .map_err(|answer| StoreError::state("open", &root.display().to_string(), answer))?
         .with_fsync(true);
     Ok(Arc::new(Metered::new(local, meter.clone())))
 }
@@ -347,5 +419,6 @@ fn open_state(root: &Path, meter: &Arc<Meter>) -> Result<Arc<dyn ObjectStore>, S
 fn modified(meta: &object_store::ObjectMeta) -> Timestamp {
     let stamp = meta.last_modified;
     Timestamp::new(stamp.timestamp(), i32::try_from(stamp.timestamp_subsec_nanos()).unwrap_or(0))
-        .unwrap_or(Timestamp::UNIX_EPOCH)
+        // What is outside the calendar is old before it and young after it: young things stay.
+        .unwrap_or(if stamp.timestamp() < 0 { Timestamp::UNIX_EPOCH } else { Timestamp::MAX })
 }

@@ -130,6 +130,9 @@ pub struct Moved {
     pub place: Option<String>,
     /// Size in bytes.
     pub size: u64,
+    /// The MD5 of the data, where a bucket told it a moment ago: a copy is held against it. Not worth remembering.
+    #[serde(skip)]
+    pub md5: Option<[u8; 16]>,
 }
 
 /// What became of a step.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layout::RegistryLayout;
 use crate::plan::{Action, CheckedPlan, Counts, Plan};
-use crate::store::{StoreError, WriteStore};
+use crate::store::{StoreError, Tree, WriteStore};
 
 mod held;
 pub mod journal;
@@ -75,8 +75,8 @@ pub enum SweepError {
     NothingToRestore(String),
 }
 
-/// Steps whose intents are made durable together.
-const BATCH: usize = 1024;
+/// Steps whose intents are made durable together: as many as one request to S3 deletes.
+const BATCH: usize = 1000;
 
 /// What became of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,34 +134,25 @@ pub async fn execute(
     stop: impl Fn() -> bool,
 ) -> Result<Executed, SweepError> {
     let plan = checked.into_plan();
-    let mut executed = Executed::default();
+    let workers = Workers::of(store);
     // The plan is durable before the first effect.
-    let mut journal = Journal::begin(store, run, &plan).await?;
+    let journal = Journal::begin(store, run, &plan).await?;
     let keep_trash = !run.trash_keep.is_zero();
-    let mut held = Held::default();
+    let hand = step::Hand { store, layout, run: &run.run, keep_trash, fencing: lease.number() };
+    let mut progress =
+        Progress { plan: &plan, hand, journal, executed: Executed::default(), held: Held::default() };
     let mut next = 0;
     while next < plan.steps.len() {
         if stop() {
-            executed.interrupted = true;
+            progress.executed.interrupted = true;
             break;
         }
         lease.check().await?;
         let end = batch_end(&plan, next);
-        carry_out(
-            &plan,
-            next..end,
-            store,
-            layout,
-            run,
-            keep_trash,
-            lease.number(),
-            &mut journal,
-            &mut executed,
-            &mut held,
-        )
-        .await?;
+        progress.carry_out(next..end, &workers).await?;
         next = end;
     }
+    let Progress { journal, executed, .. } = progress;
     let after = after(&plan, &executed);
     journal.end(&RunReport { executed: executed.clone(), after, ended: now() }).await?;
     Ok(executed)
@@ -177,52 +168,76 @@ fn batch_end(plan: &Plan, start: usize) -> usize {
         .map_or_else(|| (start + BATCH).min(plan.steps.len()), |length| start + length)
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts of one run, passed on by its one caller")]
-async fn carry_out(
-    plan: &Plan,
-    range: std::ops::Range<usize>,
-    store: &WriteStore,
-    layout: &dyn RegistryLayout,
-    run: &Run,
-    keep_trash: bool,
-    fencing: u64,
-    journal: &mut Journal<'_>,
-    executed: &mut Executed,
-    held: &mut Held,
-) -> Result<(), SweepError> {
-    let hand = step::Hand { store, layout, run: &run.run, keep_trash, fencing };
-    // Each is looked at once more, immediately before: what changed since it was listed is left alone.
-    let prepared: Vec<(usize, Result<Intent, Outcome>)> = tokio::task::block_in_place(|| {
+/// A run in progress.
+struct Progress<'p> {
+    plan: &'p Plan,
+    hand: step::Hand<'p>,
+    journal: Journal<'p>,
+    executed: Executed,
+    held: Held,
+}
+
+impl Progress<'_> {
+    async fn carry_out(
+        &mut self,
+        range: std::ops::Range<usize>,
+        workers: &Workers,
+    ) -> Result<(), SweepError> {
+        let Self { plan, hand, held, .. } = self;
+        let steps = &plan.steps;
+        // Each is looked at once more, immediately before: what changed since it was listed is left alone.
         let prepare = |index: usize| {
-            if held.holds(&plan.steps[index].action) {
+            if held.holds(&steps[index].action) {
                 return Err(Outcome::Skipped(HELD.into()));
             }
-            hand.prepare(index, &plan.steps[index])
+            hand.prepare(index, &steps[index])
         };
-        range.into_par_iter().map(|index| (index, prepare(index))).collect()
-    });
-    let mut ready = Vec::new();
-    for (index, prepared) in prepared {
-        match prepared {
-            Ok(intent) => ready.push(intent),
-            Err(outcome) => {
-                held.note(&plan.steps[index].action, &outcome);
-                executed.note(plan, index, &outcome);
-                journal.outcome(index, outcome);
+        let prepared: Vec<(usize, Result<Intent, Outcome>)> =
+            workers.install(|| range.into_par_iter().map(|index| (index, prepare(index))).collect());
+        let mut ready = Vec::new();
+        for (index, prepared) in prepared {
+            match prepared {
+                Ok(intent) => ready.push(intent),
+                Err(outcome) => self.note(index, outcome),
+            }
+        }
+        // No effect without a durable intent.
+        self.journal.intend(ready.iter().cloned()).await?;
+        let outcomes = workers.install(|| self.hand.perform_all(&self.plan.steps, &ready));
+        for (index, outcome) in outcomes {
+            self.note(index, outcome);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, index: usize, outcome: Outcome) {
+        self.held.note(&self.plan.steps[index].action, &outcome);
+        self.executed.note(self.plan, index, &outcome);
+        self.journal.outcome(index, outcome);
+    }
+}
+
+/// Threads to work with side by side: as many as there are processors for a directory, as many as the store bears
+/// requests for a bucket.
+pub(crate) struct Workers(Option<rayon::ThreadPool>);
+
+impl Workers {
+    pub(crate) fn of(store: &WriteStore) -> Self {
+        match store.read().tree() {
+            Tree::Directory(_) => Self(None),
+            // Where threads cannot be had, those of the process must do.
+            Tree::Bucket(bucket) => {
+                Self(rayon::ThreadPoolBuilder::new().num_threads(bucket.parallel()).build().ok())
             }
         }
     }
-    // No effect without a durable intent.
-    journal.intend(ready.iter().cloned()).await?;
-    let outcomes: Vec<(usize, Outcome)> = tokio::task::block_in_place(|| {
-        ready.par_iter().map(|intent| (intent.step, hand.perform(&plan.steps[intent.step], intent))).collect()
-    });
-    for (index, outcome) in outcomes {
-        held.note(&plan.steps[index].action, &outcome);
-        executed.note(plan, index, &outcome);
-        journal.outcome(index, outcome);
+
+    pub(crate) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        tokio::task::block_in_place(|| match &self.0 {
+            Some(pool) => pool.install(work),
+            None => work(),
+        })
     }
-    Ok(())
 }
 
 impl Executed {

@@ -1,6 +1,7 @@
 //! Undo: brings back what a run took, whole or one image of it.
 
 use jiff::{SignedDuration, Timestamp};
+use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,7 @@ use super::journal::{
 };
 use super::lease::Lease;
 use super::trash::{self, BroughtBack};
-use super::{SweepError, state, step};
+use super::{SweepError, Workers, state, step};
 use crate::config::values::Period;
 use crate::graph::Pins;
 use crate::layout::{Entry, RegistryLayout};
@@ -117,7 +118,7 @@ pub async fn restore(
     // The pins are durable before anything is back, so that no policy takes it again in between.
     let journal = journal::Journal::begin(store, &header, &plan).await?;
     state::write_pins(store, run, &plan.pins, now).await?;
-    let restored = tokio::task::block_in_place(|| plan.carry_out(store));
+    let restored = plan.carry_out(store);
     journal
         .end(&serde_json::json!({
             "data": restored.data, "links": restored.links, "lost": restored.lost.len(),
@@ -204,10 +205,15 @@ impl Undo {
         pins.tags.sort();
         pins.revisions.sort();
         // What is referred to comes back before what refers to it.
-        links.sort_by_cached_key(|link| (rank(&layout.classify(&link.key)), link.key.clone()));
+        links.sort_by_cached_key(|link| (rank_of(&link.key), link.key.clone()));
         data.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(RestorePlan { data, links, pins })
     }
+}
+
+/// [`rank`] of a key of the registry's layout.
+fn rank_of(key: &str) -> u8 {
+    rank(&crate::layout::Distribution.classify(key))
 }
 
 fn rank(entry: &Entry<'_>) -> u8 {
@@ -363,16 +369,13 @@ impl<'s> Selection<'s> {
 impl RestorePlan {
     /// Carries the restore out. Safe to repeat.
     pub(super) fn carry_out(&self, store: &WriteStore) -> Restored {
+        Workers::of(store).install(|| self.carry_out_side_by_side(store))
+    }
+
+    fn carry_out_side_by_side(&self, store: &WriteStore) -> Restored {
         let mut restored = Restored::default();
-        for moved in &self.data {
-            let back = match &moved.place {
-                Some(place) => trash::bring_back(store, &moved.key, place),
-                None => match store.read().tree().stat(&moved.key) {
-                    Ok(Some(_)) => Ok(BroughtBack::AlreadyThere),
-                    Ok(None) => Ok(BroughtBack::Lost),
-                    Err(error) => Err(error),
-                },
-            };
+        let back: Vec<_> = self.data.par_iter().map(|moved| restore_data(store, moved)).collect();
+        for (moved, back) in self.data.iter().zip(back) {
             match back {
                 Ok(BroughtBack::Restored) => restored.data += 1,
                 Ok(BroughtBack::AlreadyThere) => restored.there += 1,
@@ -380,15 +383,30 @@ impl RestorePlan {
                 Err(error) => restored.failed.push((moved.key.clone(), error)),
             }
         }
-        for link in &self.links {
-            match restore_link(store, link) {
-                Ok(Some(true)) => restored.links += 1,
-                Ok(Some(false)) => restored.there += 1,
-                Ok(None) => restored.changed.push(link.key.clone()),
-                Err(error) => restored.failed.push((link.key.clone(), error)),
+        // What is referred to is there before what refers to it.
+        for links in self.links.chunk_by(|one, next| rank_of(&one.key) == rank_of(&next.key)) {
+            let back: Vec<_> = links.par_iter().map(|link| restore_link(store, link)).collect();
+            for (link, back) in links.iter().zip(back) {
+                match back {
+                    Ok(Some(true)) => restored.links += 1,
+                    Ok(Some(false)) => restored.there += 1,
+                    Ok(None) => restored.changed.push(link.key.clone()),
+                    Err(error) => restored.failed.push((link.key.clone(), error)),
+                }
             }
         }
         restored
+    }
+}
+
+/// Brings one object back from the trash.
+fn restore_data(store: &WriteStore, moved: &Moved) -> Result<BroughtBack, StoreError> {
+    match &moved.place {
+        Some(place) => trash::bring_back(store, &moved.key, place),
+        None => Ok(match store.read().tree().stat(&moved.key)? {
+            Some(_) => BroughtBack::AlreadyThere,
+            None => BroughtBack::Lost,
+        }),
     }
 }
 

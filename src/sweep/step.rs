@@ -1,13 +1,15 @@
 //! One step: looked at, recorded, carried out.
 
 use jiff::Timestamp;
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 
 use super::journal::{Intent, Moved, Outcome, SavedBody, SavedLink};
 use super::trash;
 use crate::layout::{Directory, Entry, RegistryLayout, distribution};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::plan::{Action, Step};
-use crate::store::{Kind, LocalTree, StoreError, WriteStore};
+use crate::store::{Bucket, Kind, STATE_DIRECTORY, StoreError, Tree, WriteStore};
 
 /// What stands in the place of a link is saved whole in the journal up to this size; anything longer is left alone.
 const MAX_LINK_BYTES: u64 = 1 << 20;
@@ -39,7 +41,7 @@ impl From<StoreError> for Leave {
 type Prepared = Result<Intent, Leave>;
 
 impl Hand<'_> {
-    fn tree(&self) -> &LocalTree {
+    fn tree(&self) -> &Tree {
         self.store.read().tree()
     }
 
@@ -183,8 +185,17 @@ impl Hand<'_> {
         if newer || meta.size != size {
             return Err(Leave::Skip("it was written again since it was listed".into()));
         }
+        if let (true, Tree::Bucket(bucket)) = (self.keep_trash, self.tree())
+            && let Some(limit) = bucket.provider().largest_copy()
+            && size > limit
+        {
+            return Err(Leave::Skip(format!(
+                "it has {size} bytes and this store copies at most {limit} at once, so it cannot be put in the trash; \
+                 with trash: {{ keep: 0 }} in the policy it is deleted"
+            )));
+        }
         let place = self.keep_trash.then(|| blob_place(self.run, digest, manifest));
-        intent.data.push(Moved { key, place, size });
+        intent.data.push(Moved { key, place, size, md5: meta.md5 });
         Ok(intent)
     }
 
@@ -195,21 +206,72 @@ impl Hand<'_> {
                 return Err(Leave::Skip("the upload went on since it was listed".into()));
             }
             let place = self.keep_trash.then(|| format!("{}/{}/files/{}", trash::TRASH, self.run, file.key));
-            intent.data.push(Moved { key: file.key.clone(), place, size: meta.size });
+            intent.data.push(Moved { key: file.key.clone(), place, size: meta.size, md5: meta.md5 });
         }
         Ok(intent)
     }
 
-    /// Carries the step out.
-    pub(super) fn perform(&self, step: &Step, intent: &Intent) -> Outcome {
-        match self.effects(step, intent) {
-            Ok(None) => Outcome::Done,
-            Ok(Some(why)) => Outcome::Skipped(why),
-            Err(error) => Outcome::Failed(error.with_cause()),
+    /// Carries many steps out, side by side on the threads of the current pool.
+    pub(super) fn perform_all(&self, steps: &[Step], intents: &[Intent]) -> Vec<(usize, Outcome)> {
+        match self.tree() {
+            Tree::Directory(_) => intents
+                .par_iter()
+                .map(|intent| (intent.step, self.perform(&steps[intent.step], intent)))
+                .collect(),
+            Tree::Bucket(bucket) => self.perform_in_bucket(bucket, steps, intents),
         }
     }
 
-    fn effects(&self, step: &Step, intent: &Intent) -> Result<Option<String>, StoreError> {
+    /// What goes to the trash is copied first; then everything that is to go is removed in the store's largest batches.
+    fn perform_in_bucket(
+        &self,
+        bucket: &Bucket,
+        steps: &[Step],
+        intents: &[Intent],
+    ) -> Vec<(usize, Outcome)> {
+        let copied: Vec<Result<(), StoreError>> = intents
+            .par_iter()
+            .map(|intent| intent.data.iter().try_for_each(|moved| trash::copy_to_trash(bucket, moved)))
+            .collect();
+        let ready = intents.iter().zip(&copied).filter(|(_, copied)| copied.is_ok());
+        let mut keys: Vec<(usize, String)> = Vec::new();
+        for (intent, _) in ready {
+            keys.extend(intent.links.iter().map(|link| (intent.step, link.key.clone())));
+            keys.extend(intent.data.iter().map(|moved| (intent.step, moved.key.clone())));
+            if let Action::Purge { place, .. } = &steps[intent.step].action {
+                keys.push((intent.step, format!("{STATE_DIRECTORY}/{place}")));
+            }
+        }
+        let names: Vec<&str> = keys.iter().map(|(_, key)| key.as_str()).collect();
+        let removed = trash::remove_objects(bucket, &names);
+        let mut failed: FxHashMap<usize, String> = FxHashMap::default();
+        for ((step, _), removed) in keys.iter().zip(removed) {
+            if let Err(error) = removed {
+                failed.entry(*step).or_insert_with(|| error.with_cause());
+            }
+        }
+        intents
+            .par_iter()
+            .zip(copied)
+            .map(|(intent, copied)| {
+                let outcome = match (copied, failed.get(&intent.step), &steps[intent.step].action) {
+                    (Err(error), _, _) => Outcome::Failed(error.with_cause()),
+                    (_, Some(why), _) => Outcome::Failed(why.clone()),
+                    (_, _, Action::Purge { .. }) => Outcome::Done,
+                    (_, _, _) => outcome(self.rest(&steps[intent.step])),
+                };
+                (intent.step, outcome)
+            })
+            .collect()
+    }
+
+    /// Carries the step out.
+    pub(super) fn perform(&self, step: &Step, intent: &Intent) -> Outcome {
+        outcome(self.remove(intent).and_then(|()| self.rest(step)))
+    }
+
+    /// Removes the links and data that the intent names.
+    fn remove(&self, intent: &Intent) -> Result<(), StoreError> {
         let store = self.store;
         for link in &intent.links {
             trash::remove_file(store, &link.key)?;
@@ -219,6 +281,12 @@ impl Hand<'_> {
             trash::discard(store, moved)?;
             trash::remove_empty_directories(store, trash::parent(&moved.key), stop_at(&moved.key))?;
         }
+        Ok(())
+    }
+
+    /// What a step does beside removing what its intent names. Why it is left, when it is.
+    fn rest(&self, step: &Step) -> Result<Option<String>, StoreError> {
+        let store = self.store;
         match &step.action {
             Action::Untag { repository, tag, .. } => {
                 self.remove_left(&Directory::Tag { repository: repository.as_str(), tag: tag.as_str() })
@@ -295,6 +363,14 @@ impl Hand<'_> {
         // Another repository may live below it, or beside it in the same namespace: then its directory stays.
         trash::remove_empty_directories(self.store, &root, distribution::repositories_root())?;
         Ok(None)
+    }
+}
+
+fn outcome(effect: Result<Option<String>, StoreError>) -> Outcome {
+    match effect {
+        Ok(None) => Outcome::Done,
+        Ok(Some(why)) => Outcome::Skipped(why),
+        Err(error) => Outcome::Failed(error.with_cause()),
     }
 }
 

@@ -2,16 +2,22 @@
 //!
 //! Every line of the product that can remove or move an object is here. Nothing in it decides: it is handed keys that a
 //! checked plan named and a journal has recorded.
+//!
+//! In a directory moving is a rename. In a bucket it is a copy by the store, which is looked at before what was copied is
+//! deleted.
 
 use std::os::fd::OwnedFd;
 
-use object_store::ObjectStoreExt;
+use futures::StreamExt;
+use object_store::{ObjectStore, ObjectStoreExt};
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::SweepError;
 use super::journal::{Moved, SavedLink};
-use crate::store::{STATE_DIRECTORY, StoreError, WriteStore, state_path};
+use crate::store::{
+    Bucket, LocalTree, STATE_DIRECTORY, StoreError, Tree, WriteStore, is_absence, state_path,
+};
 
 /// Where the trash is, below the state's root.
 pub const TRASH: &str = "trash";
@@ -28,7 +34,11 @@ pub type Effect = Result<(), StoreError>;
 /// Any answer but success and absence.
 #[expect(clippy::disallowed_methods, reason = "the one file that deletes")]
 pub fn remove_file(store: &WriteStore, key: &str) -> Effect {
-    let Some((directory, name)) = open_parent(store, key)? else { return Ok(()) };
+    let tree = match store.read().tree() {
+        Tree::Directory(tree) => tree,
+        Tree::Bucket(bucket) => return bucket.wait(delete_one(bucket, key)),
+    };
+    let Some((directory, name)) = open_parent(tree, key)? else { return Ok(()) };
     store.meter().delete();
     match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -43,10 +53,12 @@ pub fn remove_file(store: &WriteStore, key: &str) -> Effect {
 /// Any other answer.
 #[expect(clippy::disallowed_methods, reason = "the one file that deletes")]
 pub fn remove_empty_directories(store: &WriteStore, key: &str, stop: &str) -> Result<bool, StoreError> {
+    // A bucket has no directories.
+    let Tree::Directory(tree) = store.read().tree() else { return Ok(true) };
     let mut current = key;
     let mut first = false;
     while current.len() > stop.len() && current.starts_with(stop) {
-        let Some((directory, name)) = open_parent(store, current)? else {
+        let Some((directory, name)) = open_parent(tree, current)? else {
             first |= current == key;
             current = parent(current);
             continue;
@@ -67,12 +79,87 @@ pub fn remove_empty_directories(store: &WriteStore, key: &str, stop: &str) -> Re
 /// # Errors
 /// Any other answer; the data is then where it was.
 pub fn discard(store: &WriteStore, moved: &Moved) -> Effect {
-    match &moved.place {
-        None => remove_file(store, &moved.key),
-        Some(place) => {
-            let to = format!("{STATE_DIRECTORY}/{place}");
-            rename(store, &moved.key, &to).map(drop)
+    match (&moved.place, store.read().tree()) {
+        (None, _) => remove_file(store, &moved.key),
+        (Some(place), Tree::Directory(tree)) => {
+            rename(store, tree, &moved.key, &format!("{STATE_DIRECTORY}/{place}")).map(drop)
         }
+        (Some(_), Tree::Bucket(bucket)) => {
+            copy_to_trash(bucket, moved)?;
+            remove_file(store, &moved.key)
+        }
+    }
+}
+
+/// Copies data of a bucket to its place in the trash, if it has one. What was copied is still to be removed.
+///
+/// # Errors
+/// When it could not be copied, or the copy is not what was copied.
+pub fn copy_to_trash(bucket: &Bucket, moved: &Moved) -> Effect {
+    let Some(place) = &moved.place else { return Ok(()) };
+    let to = format!("{STATE_DIRECTORY}/{place}");
+    bucket.wait(copy(bucket, &moved.key, &to, moved.size, moved.md5)).map(drop)
+}
+
+/// Removes many objects of a bucket with the fewest requests that its store has; says of each what became of it. Absent
+/// is done.
+#[expect(clippy::disallowed_methods, reason = "the one file that deletes")]
+pub fn remove_objects(bucket: &Bucket, keys: &[&str]) -> Vec<Effect> {
+    let paths: Vec<_> = keys.iter().map(|key| bucket.path(key)).collect();
+    let named: Vec<_> = paths.iter().flatten().cloned().map(Ok).collect();
+    bucket.wait(async {
+        let mut answers = bucket.objects().delete_stream(futures::stream::iter(named).boxed());
+        let mut gone = rustc_hash::FxHashSet::default();
+        while let Some(answer) = answers.next().await {
+            // An error may speak for one key or for a thousand, and does not say that nothing was deleted: whatever was
+            // not confirmed is asked for once more, by itself.
+            if let Ok(path) = answer {
+                gone.insert(path);
+            }
+        }
+        let one = |(key, path): (&&str, Result<object_store::path::Path, StoreError>)| {
+            let confirmed = path.as_ref().is_ok_and(|path| gone.contains(path));
+            let key = (*key).to_owned();
+            async move {
+                path?;
+                if confirmed { Ok(()) } else { delete_one(bucket, &key).await }
+            }
+        };
+        let effects: Vec<_> = keys.iter().zip(paths).map(one).collect();
+        futures::stream::iter(effects).buffered(bucket.parallel()).collect().await
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one file that deletes")]
+async fn delete_one(bucket: &Bucket, key: &str) -> Effect {
+    match bucket.objects().delete(&bucket.path(key)?).await {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(source) => Err(StoreError::request("delete", key, source)),
+    }
+}
+
+/// Copies an object of a known size and looks at the copy; `false` when there is none to copy. Where either has no MD5,
+/// as what was written in parts has none, the size must do.
+async fn copy(
+    bucket: &Bucket,
+    from: &str,
+    to: &str,
+    size: u64,
+    md5: Option<[u8; 16]>,
+) -> Result<bool, StoreError> {
+    let (source, target) = (bucket.path(from)?, bucket.path(to)?);
+    match bucket.objects().copy(&source, &target).await {
+        Ok(()) => {}
+        Err(answer) if is_absence(&answer) => return Ok(false),
+        Err(answer) => return Err(StoreError::request("copy", from, answer)),
+    }
+    match bucket.head(to).await? {
+        Some(copied)
+            if copied.size == size && (copied.md5.is_none() || md5.is_none() || copied.md5 == md5) =>
+        {
+            Ok(true)
+        }
+        _ => Err(StoreError::Copy { key: from.into() }),
     }
 }
 
@@ -96,7 +183,20 @@ pub fn bring_back(store: &WriteStore, key: &str, place: &str) -> Result<BroughtB
         return Ok(BroughtBack::AlreadyThere);
     }
     let from = format!("{STATE_DIRECTORY}/{place}");
-    if !rename(store, &from, key)? {
+    let tree = match store.read().tree() {
+        Tree::Directory(tree) => tree,
+        Tree::Bucket(bucket) => {
+            return bucket.wait(async {
+                let Some(meta) = bucket.head(&from).await? else { return Ok(BroughtBack::Lost) };
+                if !copy(bucket, &from, key, meta.size, meta.md5).await? {
+                    return Ok(BroughtBack::Lost);
+                }
+                delete_one(bucket, &from).await?;
+                Ok(BroughtBack::Restored)
+            });
+        }
+    };
+    if !rename(store, tree, &from, key)? {
         return Ok(BroughtBack::Lost);
     }
     remove_empty_directories(store, parent(&from), &format!("{STATE_DIRECTORY}/{TRASH}"))?;
@@ -109,9 +209,19 @@ pub fn bring_back(store: &WriteStore, key: &str, place: &str) -> Result<BroughtB
 /// When it cannot be written.
 #[expect(clippy::disallowed_methods, reason = "the one file that moves")]
 pub fn write_link(store: &WriteStore, link: &SavedLink) -> Effect {
+    let tree = match store.read().tree() {
+        Tree::Directory(tree) => tree,
+        // A bucket keeps its own times.
+        Tree::Bucket(bucket) => {
+            let body = link.body.bytes().to_vec();
+            let path = bucket.path(&link.key)?;
+            let written = bucket.wait(bucket.objects().put(&path, body.into()));
+            return written.map(drop).map_err(|source| StoreError::request("write", &link.key, source));
+        }
+    };
     let error = |source: Errno| failed("write", &link.key, source);
     let temporary = format!("{STATE_DIRECTORY}/{TEMPORARY}/{}", link.key.replace('/', "%"));
-    let (directory, name) = make_parent(store, &temporary)?;
+    let (directory, name) = make_parent(tree, &temporary)?;
     // A name of a long repository and tag may not fit: the digest of the key always does.
     let name = if name.len() > 200 { crate::oci::Digest::of(name.as_bytes()).hex() } else { name.to_owned() };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -126,7 +236,7 @@ pub fn write_link(store: &WriteStore, link: &SavedLink) -> Effect {
     rustix::fs::futimens(&file, &Timestamps { last_access: modified, last_modification: modified })
         .map_err(error)?;
     rustix::fs::fsync(&file).map_err(error)?;
-    let (target, target_name) = make_parent(store, &link.key)?;
+    let (target, target_name) = make_parent(tree, &link.key)?;
     store.meter().put(link.body.bytes().len() as u64);
     rustix::fs::renameat(&directory, &name, &target, target_name).map_err(error)?;
     rustix::fs::fsync(&target).map_err(error)
@@ -150,20 +260,20 @@ pub fn purge(store: &WriteStore, place: &str) -> Effect {
 pub async fn remove_state(store: &WriteStore, key: &str) -> Result<(), SweepError> {
     match store.state_objects().delete(&state_path(key)?).await {
         Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-        Err(source) => Err(StoreError::State { operation: "delete", key: key.into(), source }.into()),
+        Err(answer) => Err(StoreError::state("delete", key, answer).into()),
     }
 }
 
 /// Renames a file within the store; `false` when there is none. Nothing that exists is replaced.
 #[expect(clippy::disallowed_methods, reason = "the one file that moves")]
-fn rename(store: &WriteStore, from: &str, to: &str) -> Result<bool, StoreError> {
-    let Some((source, source_name)) = open_parent(store, from)? else { return Ok(false) };
-    let (target, target_name) = make_parent(store, to)?;
+fn rename(store: &WriteStore, tree: &LocalTree, from: &str, to: &str) -> Result<bool, StoreError> {
+    let Some((source, source_name)) = open_parent(tree, from)? else { return Ok(false) };
+    let (target, target_name) = make_parent(tree, to)?;
     store.meter().rename();
     let flags = rustix::fs::RenameFlags::NOREPLACE;
     let renamed = match rustix::fs::renameat_with(&source, source_name, &target, target_name, flags) {
         // Some network filesystems cannot promise not to replace; the place was looked at just now.
-        Err(Errno::INVAL | Errno::NOSYS) if store.read().tree().stat(to)?.is_none() => {
+        Err(Errno::INVAL | Errno::NOSYS) if tree.stat(to)?.is_none() => {
             rustix::fs::renameat(&source, source_name, &target, target_name)
         }
         other => other,
@@ -180,22 +290,22 @@ pub fn parent(key: &str) -> &str {
     key.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
-fn open_parent<'k>(store: &WriteStore, key: &'k str) -> Result<Option<(OwnedFd, &'k str)>, StoreError> {
+fn open_parent<'k>(tree: &LocalTree, key: &'k str) -> Result<Option<(OwnedFd, &'k str)>, StoreError> {
     let name = key.rsplit('/').next().unwrap_or(key);
-    Ok(store.read().tree().open_directory(parent(key))?.map(|directory| (directory, name)))
+    Ok(tree.open_directory(parent(key))?.map(|directory| (directory, name)))
 }
 
-fn make_parent<'k>(store: &WriteStore, key: &'k str) -> Result<(OwnedFd, &'k str), StoreError> {
-    if let Some(found) = open_parent(store, key)? {
+fn make_parent<'k>(tree: &LocalTree, key: &'k str) -> Result<(OwnedFd, &'k str), StoreError> {
+    if let Some(found) = open_parent(tree, key)? {
         return Ok(found);
     }
     let parent = parent(key);
-    std::fs::create_dir_all(store.root().join(parent)).map_err(|source| StoreError::Io {
+    std::fs::create_dir_all(tree.path().join(parent)).map_err(|source| StoreError::Io {
         operation: "make the directory",
         key: parent.into(),
         source,
     })?;
-    open_parent(store, key)?.ok_or_else(|| failed("open", parent, Errno::NOENT))
+    open_parent(tree, key)?.ok_or_else(|| failed("open", parent, Errno::NOENT))
 }
 
 fn failed(operation: &'static str, key: &str, source: Errno) -> StoreError {

@@ -19,7 +19,7 @@ use regsweep::plan::build::counts;
 use regsweep::plan::{Action, Evidence, Mode, Plan, Reason, Refusal, Step};
 use regsweep::policy::Policy;
 use regsweep::report::audit::Classifier;
-use regsweep::store::{ReadStore, WriteStore};
+use regsweep::store::{Access, ReadStore, WriteStore};
 use regsweep::synth::{Recipe, TagNames, Truth};
 use serde_json::Value;
 
@@ -733,7 +733,7 @@ proptest! {
         let (store, survey, plan) = look(root, &job, &clock);
         let _ = survey.check(plan, &store, &job);
         prop_assert_eq!(store.requests().changes(), 0);
-        let store = ReadStore::open(&location(root)).unwrap();
+        let store = ReadStore::open(&location(root), Access::DEFAULT).unwrap();
         let survey = wait(pipeline::survey(&store, &Distribution, &job, Depth::Everything, &clock)).unwrap();
         let young = survey.in_grace(&job);
         let (classes, blobs) =
@@ -915,7 +915,7 @@ fn nothing_goes_that_the_journal_could_not_be_told() {
         let policy = rules.policy();
         let job = job(Some(&policy), Mode::Offline);
         let before = Files::of(root);
-        let store = WriteStore::open(&location(root)).unwrap();
+        let store = WriteStore::open(&location(root), Access::DEFAULT).unwrap();
         let run = wait(async {
             let session = pipeline::begin(&store, &Distribution, &job.limits, &clock).await.unwrap();
             // No file can be renamed over a directory that is not empty.

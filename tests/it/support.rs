@@ -14,7 +14,7 @@ use regsweep::pipeline::{self, Job, Survey};
 use regsweep::plan::limits::Limits;
 use regsweep::plan::{Mode, Plan, Refusal};
 use regsweep::policy::Policy;
-use regsweep::store::{Location, ReadStore, WriteStore};
+use regsweep::store::{Access, Location, ReadStore, WriteStore};
 use regsweep::sweep::Executed;
 use regsweep::sweep::restore::{Restored, Wanted, restore};
 use serde_json::Value;
@@ -378,7 +378,7 @@ pub fn limits(policy: Option<&Policy>) -> Limits {
 
 /// A job with these limits.
 pub fn job(policy: Option<&Policy>, mode: Mode) -> Job<'_> {
-    Job { policy, limits: limits(policy), mode, concurrency: 2 }
+    Job { policy, limits: limits(policy), mode }
 }
 
 /// The place of a store.
@@ -388,7 +388,7 @@ pub fn location(root: &Path) -> Location {
 
 /// What a look at a store says would go.
 pub fn look(root: &Path, job: &Job<'_>, clock: &Manual) -> (ReadStore, Survey, Plan) {
-    let store = ReadStore::open(&location(root)).unwrap();
+    let store = ReadStore::open(&location(root), Access::DEFAULT).unwrap();
     let survey = wait(pipeline::survey(&store, &Distribution, job, Depth::Names, clock)).unwrap();
     let plan = survey.plan(&store, &Distribution, job);
     (store, survey, plan)
@@ -414,7 +414,7 @@ impl Cycle {
 
 /// Plans, checks and sweeps, as `run` does.
 pub fn cycle(root: &Path, job: &Job<'_>, clock: &Manual) -> Cycle {
-    let store = WriteStore::open(&location(root)).unwrap();
+    let store = WriteStore::open(&location(root), Access::DEFAULT).unwrap();
     // Two runs of one process at one moment would share a name.
     clock.advance(std::time::Duration::from_millis(1));
     wait(async {
@@ -437,7 +437,7 @@ pub fn cycle(root: &Path, job: &Job<'_>, clock: &Manual) -> Cycle {
 
 /// Brings back everything that a run took.
 pub fn undo(root: &Path, run: &str, clock: &Manual) -> Restored {
-    let store = WriteStore::open(&location(root)).unwrap();
+    let store = WriteStore::open(&location(root), Access::DEFAULT).unwrap();
     clock.advance(std::time::Duration::from_millis(1));
     wait(async {
         let session = pipeline::begin(&store, &Distribution, &limits(None), clock).await.unwrap();

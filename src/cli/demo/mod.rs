@@ -14,7 +14,7 @@ use clap::{Args, Parser as _};
 use super::{Cli, CommandResult, Failure, carry_out, data, usage};
 use crate::clock::{Clock as _, System};
 use crate::exit::Exit;
-use crate::store::{Location, ReadStore};
+use crate::store::{Access, Location, ReadStore};
 use crate::sweep::journal::RunKind;
 use crate::sweep::state;
 
@@ -141,7 +141,7 @@ impl Walk {
     }
 
     async fn what_next(&self) -> Result<(), Failure> {
-        let store = ReadStore::open(&Location::Directory(self.registry.clone()))?;
+        let store = ReadStore::open(&Location::Directory(self.registry.clone()), Access::DEFAULT)?;
         let runs = state::read(&store).await?.runs;
         let swept = runs.iter().find(|recorded| matches!(recorded.run.kind, RunKind::Sweep(_)));
         let run = swept.map_or("RUN", |recorded| recorded.run.run.as_str());

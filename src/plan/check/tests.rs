@@ -133,6 +133,7 @@ impl Scene {
             tagged: Some(days_ago(10)),
             changed: Some(days_ago(10)),
             size: 71,
+            md5: None,
             history: Some(vec![History { digest: id, size: None }]),
         });
     }

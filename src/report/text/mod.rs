@@ -64,11 +64,13 @@ fn requests(text: &mut String, cost: &Requests) {
         bytes(cost.bytes_read)
     );
     if cost.changes() > 0 {
+        // A directory renames what a bucket copies.
+        let (moved, how) = if cost.copy > 0 { (cost.copy, "copy") } else { (cost.rename, "rename") };
         let _ = write!(
             text,
-            ", {} write, {} rename, {} delete",
+            ", {} write, {} {how}, {} delete",
             number(cost.put),
-            number(cost.rename),
+            number(moved),
             number(cost.delete)
         );
     }

@@ -1,0 +1,94 @@
+//! Reading a bucket: its listing says sizes and times of everything, so nothing is asked for twice.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::lanes;
+use super::record::{Batch, Recorder};
+use super::scan::ScanError;
+use crate::layout::{DISTRIBUTION_ROOT, RegistryLayout, distribution};
+use crate::store::{Bucket, Page, PageRequest, STATE_DIRECTORY, StoreError};
+
+/// What digests are made of.
+const HEX: &str = "0123456789abcdef";
+
+/// What repositories and tags are mostly made of.
+const NAMES: &str = "-./0123456789_abcdefghijklmnopqrstuvwxyz";
+
+/// Lists the registry in a bucket, and our own state beside it. What else lies beside it is named and not counted.
+///
+/// # Errors
+/// When any page of it could not be had.
+pub(super) fn list(bucket: &Bucket, layout: &dyn RegistryLayout) -> Result<Recorder, ScanError> {
+    let recorder = Mutex::new(Recorder::default());
+    let record = |objects: &[crate::store::Listed]| {
+        let mut batch = Batch::default();
+        for object in objects {
+            batch.file(layout, &object.key, object.meta);
+        }
+        recorder.lock().unwrap_or_else(PoisonError::into_inner).take(batch);
+    };
+    // Candidates are listed before roots are read. A blob that is listed here and gains a reference later is seen as
+    // referenced; in the other order a blob pushed in between would be listed with its reference unseen.
+    let blobs = level(bucket, distribution::blobs_root())?;
+    record(&blobs.objects);
+    for algorithm in &blobs.prefixes {
+        lanes::list(bucket, algorithm, HEX, &record)?;
+    }
+    let registry = level(bucket, DISTRIBUTION_ROOT)?;
+    record(&registry.objects);
+    for part in &registry.prefixes {
+        if part.strip_suffix('/') != Some(distribution::blobs_root()) {
+            lanes::list(bucket, part, NAMES, &record)?;
+        }
+    }
+    lanes::list(bucket, &format!("{STATE_DIRECTORY}/"), NAMES, &record)?;
+    Ok(recorder.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Everything directly below a directory's name.
+pub(super) fn level(bucket: &Bucket, key: &str) -> Result<Page, StoreError> {
+    let prefix = if key.is_empty() { String::new() } else { format!("{key}/") };
+    let mut all = Page::default();
+    loop {
+        let request = PageRequest {
+            prefix: &prefix,
+            one_level: true,
+            token: all.next.take(),
+            ..PageRequest::default()
+        };
+        let page = bucket.wait(bucket.page(&request))?;
+        all.objects.extend(page.objects);
+        all.prefixes.extend(page.prefixes);
+        all.next = page.next;
+        if all.next.is_none() {
+            all.prefixes.sort();
+            all.prefixes.dedup();
+            return Ok(all);
+        }
+    }
+}
+
+/// Finds the registry in a bucket, or says what is there instead.
+///
+/// # Errors
+/// [`ScanError::NoRegistry`] with advice; also when the bucket cannot be listed.
+pub(super) fn detect(bucket: &Bucket, url: &str) -> Result<(), ScanError> {
+    let registry = level(bucket, DISTRIBUTION_ROOT)?;
+    let parts = [distribution::blobs_root(), distribution::repositories_root()];
+    if registry.prefixes.iter().any(|prefix| parts.contains(&prefix.trim_end_matches('/'))) {
+        return Ok(());
+    }
+    let root = level(bucket, "")?;
+    let names: Vec<&str> = root.prefixes.iter().map(|prefix| prefix.trim_end_matches('/')).take(5).collect();
+    let advice = if names.is_empty() {
+        " Nothing begins with that prefix.".to_owned()
+    } else if names.contains(&"content") || names.iter().any(|name| name.starts_with("vol-")) {
+        " It looks like a Nexus blob store, which this version does not read.".to_owned()
+    } else {
+        format!(" What is there: {}.", names.join(", "))
+    };
+    Err(ScanError::NoRegistry(format!(
+        "no registry at {url}: no key begins with {DISTRIBUTION_ROOT}/repositories or {DISTRIBUTION_ROOT}/blobs below \
+         it.{advice} The prefix is what the registry's configuration calls rootdirectory."
+    )))
+}
