@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::graph::{self, Marks, Rules};
+use crate::inventory::manifest_cache::ManifestCache;
 use crate::inventory::{Depth, Inventory, inspect, scan};
 use crate::layout::RegistryLayout;
 use crate::plan::build::{self, Sources};
@@ -26,6 +27,8 @@ pub struct Job<'j> {
     pub limits: Limits,
     /// Whether the user says that the registry is stopped or read-only.
     pub mode: Mode,
+    /// Manifests that were read before.
+    pub manifest_cache: Option<ManifestCache>,
 }
 
 /// Why a command ended early.
@@ -72,7 +75,7 @@ pub async fn survey(
     let memory = state::read(store).await?;
     let options = scan::Options { depth, concurrency: store.concurrency(), now };
     tokio::task::block_in_place(|| {
-        let mut inventory = scan::scan(store, layout, options)?;
+        let mut inventory = scan::scan(store, layout, options, job.manifest_cache.as_ref())?;
         let rules =
             Rules { policy: job.policy, grace: job.limits.grace.as_signed(), pins: &memory.pins, now };
         let marks = graph::mark(&inventory, &rules);

@@ -26,8 +26,8 @@ pub(super) struct AuditArgs {
 
 pub(super) async fn run(args: AuditArgs) -> CommandResult {
     let policy = args.policy.read()?;
-    let job = args.policy.job(policy.as_ref());
     let store = args.store.open()?;
+    let job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
     let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Everything, &System).await?;
     let young = survey.in_grace(&job);
     let (classes, blobs) = Classifier::run(&survey.inventory, &survey.marks, &young, &job.limits, survey.now);

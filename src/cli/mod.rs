@@ -3,6 +3,7 @@
 //! stdout is data, stderr is talk. Nothing below this module prints or knows of a dry run.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -11,16 +12,17 @@ use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::clock::{Clock, System};
-use crate::config::registry::{RegistryConfig, Storage};
+use crate::config::registry::RegistryConfig;
 use crate::config::values::Period;
 use crate::exit::{Exit, TABLE};
+use crate::inventory::manifest_cache::ManifestCache;
 use crate::inventory::scan::ScanError;
 use crate::layout::Distribution;
 use crate::pipeline::{self, Job, PipelineError};
 use crate::plan::Mode;
 use crate::plan::limits::{Accept, Limits};
 use crate::policy::Policy;
-use crate::store::{Access, BucketLocation, Location, ReadStore, StoreError, WriteStore};
+use crate::store::{Access, Location, ReadStore, StoreError, Tree, WriteStore};
 use crate::sweep::SweepError;
 
 mod audit;
@@ -78,6 +80,10 @@ struct StoreArgs {
     #[arg(long, value_name = "N", env = "REGSWEEP_MAX_REQUESTS_PER_SECOND",
           value_parser = clap::value_parser!(u32).range(1..))]
     max_requests_per_second: Option<u32>,
+    /// Where to remember what manifests of a bucket say, so that none is read twice, or `off` [default: regsweep in
+    /// $XDG_CACHE_HOME or ~/.cache]
+    #[arg(long, value_name = "DIR", env = "REGSWEEP_MANIFEST_CACHE")]
+    manifest_cache: Option<std::path::PathBuf>,
     /// Print one JSON document on stdout
     #[arg(long, env = "REGSWEEP_JSON")]
     json: bool,
@@ -214,21 +220,39 @@ impl StoreArgs {
         }
         let config =
             self.registry_configuration()?.unwrap_or_else(|| unreachable!("clap requires one of the two"));
-        Ok(match config.storage {
-            Storage::Filesystem { root } => Location::Directory(root),
-            Storage::S3(storage) => Location::Bucket(BucketLocation::of_s3(&storage)?),
-            Storage::Gcs(storage) => Location::Bucket(BucketLocation::of_gcs(&storage)?),
-            Storage::Azure(storage) => Location::Bucket(BucketLocation::of_azure(&storage)?),
-            Storage::Other(name) => {
-                return Err(usage(anyhow::anyhow!(
-                    "the registry keeps its storage in {name}, which is not read; a filesystem, s3, gcs and azure are"
-                )));
-            }
+        config.storage.location()?.ok_or_else(|| {
+            let name = config.storage.name();
+            usage(anyhow::anyhow!(
+                "the registry keeps its storage in {name}, which is not read; filesystem, s3, gcs and azure are"
+            ))
         })
     }
 
     fn access(&self) -> Access {
         Access { concurrency: self.concurrency.map(usize::from), per_second: self.max_requests_per_second }
+    }
+
+    /// The manifest cache, where there is one to be had. A directory's manifests are as fast to read as the cache, so it
+    /// has one only when it is asked for.
+    fn manifest_cache(&self, store: &ReadStore) -> Option<ManifestCache> {
+        let directory = match &self.manifest_cache {
+            Some(directory) if directory.as_os_str() == "off" => return None,
+            Some(directory) => directory.clone(),
+            None if matches!(store.tree(), Tree::Directory(_)) => return None,
+            None => {
+                let variable =
+                    |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+                let home = || variable("HOME").map(|home| home.join(".cache"));
+                variable("XDG_CACHE_HOME").or_else(home)?.join("regsweep")
+            }
+        };
+        match ManifestCache::open(&directory) {
+            Ok(cache) => Some(cache),
+            Err(why) => {
+                talk(&format!("without the manifest cache, so every manifest is read: {why}"));
+                None
+            }
+        }
     }
 
     /// The store, for a command that must not change it.
@@ -257,11 +281,11 @@ impl PolicyArgsOf {
         read_policy(path).map(Some)
     }
 
-    fn job<'j>(&self, policy: Option<&'j Policy>) -> Job<'j> {
+    fn job<'j>(&self, policy: Option<&'j Policy>, manifest_cache: Option<ManifestCache>) -> Job<'j> {
         let mut limits = policy.map_or_else(Limits::default, Limits::of);
         limits.accept(&self.accept);
         let mode = if self.offline { Mode::Offline } else { Mode::Online };
-        Job { policy, limits, mode }
+        Job { policy, limits, mode, manifest_cache }
     }
 }
 

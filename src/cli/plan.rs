@@ -42,9 +42,9 @@ struct PlanReport<'r> {
 
 pub(super) async fn run(args: PlanArgs) -> CommandResult {
     let policy = args.policy.read()?;
-    let job = args.policy.job(policy.as_ref());
     // A store that cannot be written to: a plan that deleted would not compile.
     let store = args.store.open()?;
+    let job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
     let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Names, &System).await?;
     let plan = survey.plan(&store, &LAYOUT, &job);
     let (plan, refusals) = match survey.check(plan, &store, &job) {

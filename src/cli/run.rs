@@ -78,8 +78,8 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
         None => (args.policy.read()?, None),
     };
     warn_of_cache(&args);
-    let job = args.policy.job(policy.as_ref());
     let store = args.store.open_to_change()?;
+    let job = args.policy.job(policy.as_ref(), args.store.manifest_cache(store.read()));
     let stop = Stop::listen(args.max_runtime);
     let session = pipeline::begin(&store, &LAYOUT, &job.limits, &System).await?;
     for recovered in &session.recovered {

@@ -15,6 +15,7 @@ use document::{Node, Value};
 use reader::Reader;
 
 mod document;
+mod location;
 mod reader;
 #[cfg(test)]
 mod tests;

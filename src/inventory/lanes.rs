@@ -328,7 +328,7 @@ mod tests {
             ("b/00", "b/0f", "b/~", Some("b/0")),
             ("r/app-0001/_layers", "r/app-0031/_layers", "r/~", Some("r/app-00")),
             ("r/a/_manifests/tags/v1", "r/a/_manifests/tags/v3", "r/~", Some("r/a/_manifests/tags/v")),
-            ("r/a", "r/c", "r/d", Some("r/c")),
+            ("r/a", "r/c", "r/d", None),
         ] {
             let guess = between(first, at, end, NAMES);
             assert_eq!(guess.is_some(), wanted.is_some(), "{first} {at} {end}");

@@ -2,8 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::batch::Batch;
 use super::lanes;
-use super::record::{Batch, Recorder};
+use super::record::Recorder;
 use super::scan::ScanError;
 use crate::layout::{DISTRIBUTION_ROOT, RegistryLayout, distribution};
 use crate::store::{Bucket, Page, PageRequest, STATE_DIRECTORY, StoreError};

@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::oci::{Kind, RepositoryName, Role, TagName};
 
+mod batch;
 pub mod inspect;
 mod lanes;
 mod links;
 mod listing;
+pub mod manifest_cache;
 mod read;
 mod record;
 pub mod scan;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::manifest_cache::{ManifestCache, Remembered};
 use super::{BlobId, BlobTable, Body, Edge, Facts, Gap, Inventory, Link, Repository, Target};
 use crate::layout::distribution;
 use crate::layout::{Entry, RegistryLayout};
@@ -19,6 +20,7 @@ pub(super) fn manifests(
     tree: &Tree,
     layout: &dyn RegistryLayout,
     inventory: &mut Inventory,
+    cache: Option<&ManifestCache>,
 ) -> Result<(), StoreError> {
     let mut revisions: Vec<BlobId> = inventory
         .repositories
@@ -44,10 +46,7 @@ pub(super) fn manifests(
         .collect();
     while listed || !pending.is_empty() {
         for chunk in pending.chunks(CHUNK) {
-            let bodies: Vec<Raw> = chunk
-                .par_iter()
-                .map(|id| read_manifest(&near, layout, &inventory.blobs.digest(*id)))
-                .collect::<Result<_, StoreError>>()?;
+            let bodies = read_chunk(&near, layout, &inventory.blobs, chunk, cache)?;
             for (id, raw) in chunk.iter().zip(bodies) {
                 take_body(inventory, *id, raw, listed, &mut unresolved, &mut next);
             }
@@ -58,6 +57,9 @@ pub(super) fn manifests(
         pending = std::mem::take(&mut next);
         listed = false;
     }
+    if let Some(cache) = cache {
+        cache.trim(inventory.manifests.keys().map(|id| inventory.blobs.digest(*id)));
+    }
     recheck_missing(tree, layout, inventory)?;
     pin_unreadable(layout, inventory, &unresolved);
     Ok(())
@@ -66,30 +68,75 @@ pub(super) fn manifests(
 enum Raw {
     Missing,
     Unreadable(String, Option<Meta>),
-    Read(Box<Manifest>, Meta),
+    /// What it says; its size, and its times where it was read just now.
+    Read(Box<Manifest>, u64, Option<Meta>),
 }
 
-fn read_manifest(tree: &Near<'_>, layout: &dyn RegistryLayout, digest: &Digest) -> Result<Raw, StoreError> {
-    let Some(key) = layout.key(&Entry::BlobData { digest: *digest }) else { return Ok(Raw::Missing) };
+/// Reads some manifests side by side, but for those that are remembered and whose data was listed with the size that is
+/// remembered.
+fn read_chunk(
+    near: &Near<'_>,
+    layout: &dyn RegistryLayout,
+    blobs: &BlobTable,
+    chunk: &[BlobId],
+    cache: Option<&ManifestCache>,
+) -> Result<Vec<Raw>, StoreError> {
+    let digests: Vec<Digest> = chunk.iter().map(|id| blobs.digest(*id)).collect();
+    let recalled = cache.map_or_else(Vec::new, |cache| cache.recall(&digests));
+    let one = |index: usize| {
+        let (id, digest) = (chunk[index], &digests[index]);
+        let listed = blobs.size(id).filter(|_| blobs.is_present(id) && blobs.changed(id).is_some());
+        let known = recalled.get(index).and_then(Option::as_ref).filter(|known| listed == Some(known.size));
+        match (known.map(|known| &known.said), listed) {
+            (Some(Ok(manifest)), Some(size)) => Ok((Raw::Read(Box::new(manifest.clone()), size, None), None)),
+            (Some(Err(why)), _) => Ok((Raw::Unreadable(why.clone(), None), None)),
+            (None, Some(size)) if size > MAX_MANIFEST_BYTES as u64 => {
+                let why = format!("it has {size} bytes; at most {MAX_MANIFEST_BYTES} are read");
+                Ok((Raw::Unreadable(why, None), None))
+            }
+            _ => read_manifest(near, layout, digest),
+        }
+    };
+    let read: Vec<(Raw, Option<Remembered>)> =
+        (0..chunk.len()).into_par_iter().map(one).collect::<Result<_, StoreError>>()?;
+    let (raw, remember): (Vec<Raw>, Vec<Option<Remembered>>) = read.into_iter().unzip();
+    if let Some(cache) = cache {
+        let new = digests.into_iter().zip(remember).filter_map(|(digest, read)| Some((digest, read?)));
+        cache.remember(&new.collect::<Vec<_>>());
+    }
+    Ok(raw)
+}
+
+/// Reads one manifest, with what is worth remembering of it: what its digest vouches for.
+fn read_manifest(
+    tree: &Near<'_>,
+    layout: &dyn RegistryLayout,
+    digest: &Digest,
+) -> Result<(Raw, Option<Remembered>), StoreError> {
+    let Some(key) = layout.key(&Entry::BlobData { digest: *digest }) else {
+        return Ok((Raw::Missing, None));
+    };
     let (body, meta) = match tree.read(&key, MAX_MANIFEST_BYTES as u64) {
         Ok(Some(found)) => found,
-        Ok(None) => return Ok(Raw::Missing),
+        Ok(None) => return Ok((Raw::Missing, None)),
         // Present but unreadable: a permission, a bad sector, a size that no manifest has. Never absence.
         Err(error @ (StoreError::TooLarge { .. } | StoreError::Io { .. })) => {
-            return Ok(Raw::Unreadable(error.with_cause(), None));
+            return Ok((Raw::Unreadable(error.with_cause(), None), None));
         }
+        Err(error) if error.is_denied() => return Ok((Raw::Unreadable(error.with_cause(), None), None)),
         Err(error) => return Err(error),
     };
     if !digest.matches(&body) {
-        return Ok(Raw::Unreadable(
-            "its content has another digest: the disk or a copy damaged it".into(),
-            Some(meta),
-        ));
+        let why = "its content has another digest: the disk or a copy damaged it".into();
+        return Ok((Raw::Unreadable(why, Some(meta)), None));
     }
-    Ok(match manifest::read(&body) {
-        Ok(manifest) => Raw::Read(Box::new(manifest), meta),
-        Err(error) => Raw::Unreadable(error.to_string(), Some(meta)),
-    })
+    let size = body.len() as u64;
+    let said = manifest::read(&body).map_err(|error| error.to_string());
+    let raw = match &said {
+        Ok(manifest) => Raw::Read(Box::new(manifest.clone()), size, Some(meta)),
+        Err(why) => Raw::Unreadable(why.clone(), Some(meta)),
+    };
+    Ok((raw, Some(Remembered { size, said })))
 }
 
 fn take_body(
@@ -116,13 +163,15 @@ fn take_body(
             }
             manifests.insert(id, Body::Unreadable(why));
         }
-        Raw::Read(manifest, meta) => {
+        Raw::Read(manifest, size, meta) => {
             blobs.set_present(id, true);
-            blobs.measure(id, meta.size, meta.changed);
+            if let Some(meta) = meta {
+                blobs.measure(id, meta.size, meta.changed);
+            }
             if let Some(digest) = manifest.unresolved.first() {
                 unresolved.insert(id, digest.clone());
             }
-            let facts = intern(blobs, &manifest, meta.size);
+            let facts = intern(blobs, &manifest, size);
             next.extend(
                 facts
                     .references

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::manifest_cache::ManifestCache;
 use super::{Depth, Inventory, links, listing, read, walk};
 use crate::layout::{RegistryLayout, distribution};
 use crate::store::{Kind, Meta, ReadStore, StoreError, Tree};
@@ -39,6 +40,7 @@ pub fn scan(
     store: &ReadStore,
     layout: &dyn RegistryLayout,
     options: Options,
+    cache: Option<&ManifestCache>,
 ) -> Result<Inventory, ScanError> {
     detect(store)?;
     let threads = options.concurrency.max(1);
@@ -60,7 +62,7 @@ pub fn scan(
         if depth == Depth::Names {
             links::revision_links(tree, layout, &mut inventory)?;
         }
-        read::manifests(tree, layout, &mut inventory)?;
+        read::manifests(tree, layout, &mut inventory, cache)?;
         links::signatures(tree, layout, &mut inventory)?;
         Ok(inventory)
     })

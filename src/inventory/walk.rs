@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 
 use super::Depth;
-use super::record::{Batch, Record, Recorder, denied};
+use super::batch::{Batch, Record, denied};
+use super::record::Recorder;
 use super::scan::join;
 use crate::layout::{Directory, RegistryLayout, distribution};
 use crate::store::{Kind, LocalNear, LocalTree, NameList, StoreError};

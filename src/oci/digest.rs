@@ -181,13 +181,24 @@ impl fmt::Debug for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.written())
+        if serializer.is_human_readable() {
+            return serializer.serialize_str(&self.written());
+        }
+        // The length tells the algorithm.
+        serializer.serialize_bytes(match self {
+            Self::Sha256(bytes) => bytes,
+            Self::Sha512(bytes) => bytes,
+        })
     }
 }
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(DigestVisitor)
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_str(DigestVisitor)
+        } else {
+            deserializer.deserialize_bytes(DigestVisitor)
+        }
     }
 }
 
@@ -202,6 +213,12 @@ impl Visitor<'_> for DigestVisitor {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Digest, E> {
         text.parse().map_err(|error: DigestError| E::custom(format_args!("{error}: {text}")))
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Digest, E> {
+        let sha256 = bytes.try_into().map(Digest::Sha256);
+        let digest = sha256.or_else(|_| bytes.try_into().map(Digest::Sha512));
+        digest.map_err(|_| E::invalid_length(bytes.len(), &"32 or 64 bytes of a digest"))
     }
 }
 

@@ -14,7 +14,6 @@ use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use super::StoreError;
 use super::bucket::Pages;
 use super::transport::Transport;
-use crate::config::registry::{AzureStorage, GcsStorage, S3Storage, Secret};
 
 /// What the user typed as STORE, or what a registry's configuration names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,119 +114,27 @@ impl FromStr for Location {
                 "it holds more than a bucket and a prefix; settings come from the environment",
             ));
         }
-        let location = BucketLocation::new(provider, bucket, prefix);
-        location.check(text)?;
-        Ok(Self::Bucket(location))
+        BucketLocation::new(provider, bucket, prefix).map(Self::Bucket)
     }
 }
 
 impl BucketLocation {
-    fn new(provider: Provider, bucket: &str, prefix: &str) -> Self {
-        Self {
-            provider,
-            bucket: bucket.to_owned(),
-            prefix: prefix.trim_matches('/').to_owned(),
-            settings: Vec::new(),
-        }
+    /// What begins with `prefix` in a bucket, with the settings of the environment. Slashes at its ends say nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Location`] when the client library would name another prefix on the way.
+    pub fn new(provider: Provider, bucket: &str, prefix: &str) -> Result<Self, StoreError> {
+        let prefix = prefix.trim_matches('/').to_owned();
+        object_store::path::Path::parse(&prefix).map_err(|error| StoreError::Location {
+            text: format!("{}://{bucket}/{prefix}", provider.scheme()),
+            problem: error.to_string(),
+        })?;
+        Ok(Self { provider, bucket: bucket.to_owned(), prefix, settings: Vec::new() })
     }
 
-    /// A prefix that the client library cannot name would be another one on the way.
-    fn check(&self, text: &str) -> Result<(), StoreError> {
-        object_store::path::Path::parse(&self.prefix)
-            .map(drop)
-            .map_err(|error| StoreError::Location { text: text.into(), problem: error.to_string() })
-    }
-
-    fn set(&mut self, name: &'static str, value: impl Into<String>) {
+    /// Sets what the client library calls `name`, over whatever the environment says.
+    pub fn set(&mut self, name: &'static str, value: impl Into<String>) {
         self.settings.push((name, Setting(value.into())));
-    }
-
-    fn set_secret(&mut self, name: &'static str, value: Option<&Secret>) {
-        if let Some(value) = value {
-            self.set(name, value.expose());
-        }
-    }
-
-    /// What the registry's `s3` driver uses. What its configuration leaves out comes from the environment, as there.
-    ///
-    /// # Errors
-    /// [`StoreError::Location`] when the root directory cannot be named.
-    pub fn of_s3(storage: &S3Storage) -> Result<Self, StoreError> {
-        let mut location = Self::new(Provider::S3, &storage.bucket, &storage.rootdirectory);
-        if let Some(region) = &storage.region {
-            location.set("aws_region", region);
-        }
-        if let Some(endpoint) = &storage.regionendpoint {
-            let endpoint = if endpoint.contains("://") {
-                endpoint.clone()
-            } else {
-                format!("{}://{endpoint}", if storage.secure { "https" } else { "http" })
-            };
-            let endpoint = endpoint.trim_end_matches('/');
-            match (storage.forcepathstyle, endpoint.split_once("://")) {
-                (Some(false), Some((scheme, host))) => {
-                    location.set("aws_virtual_hosted_style_request", "true");
-                    location.set("aws_endpoint", format!("{scheme}://{}.{host}", storage.bucket));
-                }
-                _ => location.set("aws_endpoint", endpoint),
-            }
-        }
-        if let Some(key) = &storage.accesskey {
-            location.set("aws_access_key_id", key);
-        }
-        location.set_secret("aws_secret_access_key", storage.secretkey.as_ref());
-        location.set_secret("aws_session_token", storage.sessiontoken.as_ref());
-        if storage.skipverify {
-            location.set("allow_invalid_certificates", "true");
-        }
-        location.check(&storage.rootdirectory)?;
-        Ok(location)
-    }
-
-    /// What the registry's `gcs` driver uses.
-    ///
-    /// # Errors
-    /// [`StoreError::Location`] when the root directory cannot be named.
-    pub fn of_gcs(storage: &GcsStorage) -> Result<Self, StoreError> {
-        let mut location = Self::new(Provider::Gcs, &storage.bucket, &storage.rootdirectory);
-        if let Some(file) = &storage.keyfile {
-            location.set("google_service_account", file.display().to_string());
-        }
-        location.set_secret("google_service_account_key", storage.credentials.as_ref());
-        location.check(&storage.rootdirectory)?;
-        Ok(location)
-    }
-
-    /// What the registry's `azure` driver uses.
-    ///
-    /// # Errors
-    /// [`StoreError::Location`] when the root directory cannot be named.
-    pub fn of_azure(storage: &AzureStorage) -> Result<Self, StoreError> {
-        let mut location = Self::new(Provider::Azure, &storage.container, &storage.rootdirectory);
-        let text = storage.connectionstring.as_ref().map(Secret::expose).unwrap_or_default();
-        let part = |name: &str| {
-            text.split(';').find_map(|part| {
-                part.split_once('=').filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-            })
-        };
-        let account = part("AccountName").unwrap_or(&storage.accountname);
-        if !account.is_empty() {
-            location.set("azure_storage_account_name", account);
-        }
-        match part("AccountKey") {
-            Some(key) => location.set("azure_storage_account_key", key),
-            None => location.set_secret("azure_storage_account_key", storage.accountkey.as_ref()),
-        }
-        let endpoint = part("BlobEndpoint").map(str::to_owned).or_else(|| storage.serviceurl.clone());
-        match endpoint {
-            Some(endpoint) => location.set("azure_storage_endpoint", endpoint.trim_end_matches('/')),
-            None if storage.realm != "core.windows.net" => {
-                location.set("azure_storage_endpoint", format!("https://{account}.blob.{}", storage.realm));
-            }
-            None => {}
-        }
-        location.check(&storage.rootdirectory)?;
-        Ok(location)
     }
 
     /// The URL, without anything secret.

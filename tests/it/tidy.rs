@@ -70,7 +70,7 @@ const EXCEPTIONS: &[(&str, &str, &[&str], &str)] = &[
 const LIFTED: &[(&str, usize, &str)] = &[
     ("src/clock.rs", 1, "reads time"),
     ("src/store/metered.rs", 1, "passes on what sweep/trash.rs asks for"),
-    ("src/sweep/trash.rs", 5, "deletes and moves"),
+    ("src/sweep/trash.rs", 7, "deletes and moves"),
     ("src/synth/damage.rs", 1, "damages a store that it has made"),
 ];
 
@@ -80,7 +80,6 @@ const LONGEST: usize = 400;
 /// Files that are longer than that, and how long they may be.
 const LONG: &[(&str, usize)] = &[
     ("src/graph.rs", 462),
-    ("src/inventory/record.rs", 406),
     ("src/plan/build.rs", 548),
     ("src/plan/check.rs", 493),
     ("src/sweep/restore.rs", 407),

@@ -11,6 +11,8 @@ mod json;
 #[cfg(test)]
 mod tests;
 
+use serde::{Deserialize, Serialize};
+
 use super::digest::Digest;
 
 /// The largest manifest that distribution accepts and serves, in bytes: 4 MiB. It also bounds what one manifest can
@@ -18,7 +20,7 @@ use super::digest::Digest;
 pub const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 
 /// What kind of manifest a document is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// An image: Docker schema 2 or OCI image manifest.
     Image,
@@ -33,7 +35,7 @@ pub enum Kind {
 }
 
 /// What a reference is, as far as the manifest tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// The image's config.
     Config,
@@ -49,7 +51,7 @@ pub enum Role {
 }
 
 /// One thing that a manifest refers to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reference {
     /// The digest by which it is referred to.
     pub digest: Digest,
@@ -65,7 +67,7 @@ pub struct Reference {
 }
 
 /// What a manifest says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// What kind of manifest it is.
     pub kind: Kind,
