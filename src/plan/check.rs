@@ -86,8 +86,8 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
     unsafe_steps.extend(age::old_enough(&plan, &after, world));
     unsafe_steps.extend(decisions::allowed_by_policy(&plan, world));
     unsafe_steps.extend(bounds::in_place(&plan, world));
-    unsafe_steps.extend(decisions::along(&plan, world));
-    unsafe_steps.extend(decisions::followers(&plan, world));
+    unsafe_steps.extend(decisions::along(&plan, &after, world));
+    unsafe_steps.extend(decisions::followers(&plan, &after, world));
     unsafe_steps.extend(bounds::unmoved(&plan, world));
     unsafe_steps.sort_by_key(|(step, _)| *step);
     unsafe_steps.dedup();
@@ -245,6 +245,8 @@ fn order(plan: &Plan) -> Vec<Violation> {
 
 /// What the plan removes, by place; the value is the step.
 struct After<'a> {
+    /// Where each repository of the inventory stands in it.
+    by_name: FxHashMap<&'a RepositoryName, usize>,
     tags: FxHashMap<(&'a RepositoryName, &'a TagName), usize>,
     manifests: FxHashMap<(usize, BlobId), usize>,
     links: FxHashMap<(usize, BlobId), usize>,
@@ -257,6 +259,12 @@ struct After<'a> {
 impl<'a> After<'a> {
     fn of(plan: &'a Plan, inventory: &'a Inventory) -> Self {
         let mut after = Self {
+            by_name: inventory
+                .repositories
+                .iter()
+                .enumerate()
+                .map(|(index, one)| (&one.name, index))
+                .collect(),
             tags: FxHashMap::default(),
             manifests: FxHashMap::default(),
             links: FxHashMap::default(),
@@ -265,17 +273,15 @@ impl<'a> After<'a> {
             purged: FxHashMap::default(),
             unknown: Vec::new(),
         };
-        let by_name: FxHashMap<&RepositoryName, usize> =
-            inventory.repositories.iter().enumerate().map(|(index, one)| (&one.name, index)).collect();
         let row = |digest: &Digest| inventory.blobs.find(digest);
         for (step, Step { action, .. }) in plan.steps.iter().enumerate() {
             let place = |repository: &RepositoryName, digest: &Digest| {
-                by_name.get(repository).copied().zip(row(digest))
+                after.by_name.get(repository).copied().zip(row(digest))
             };
             let known = match action {
                 Action::Untag { repository, tag, .. } => {
                     after.tags.insert((repository, tag), step);
-                    by_name.contains_key(repository)
+                    after.by_name.contains_key(repository)
                 }
                 Action::DeleteManifest { repository, digest, .. } => {
                     place(repository, digest).map(|place| after.manifests.insert(place, step)).is_some()
@@ -285,7 +291,8 @@ impl<'a> After<'a> {
                 }
                 Action::Sweep { digest, .. } => row(digest).map(|id| after.data.insert(id, step)).is_some(),
                 Action::RemoveRepository { repository } => {
-                    by_name.get(repository).map(|index| after.repositories.insert(*index, step)).is_some()
+                    let index = after.by_name.get(repository).copied();
+                    index.map(|index| after.repositories.insert(index, step)).is_some()
                 }
                 Action::Purge { digest, .. } => {
                     if let Some(id) = digest.as_ref().and_then(row) {
