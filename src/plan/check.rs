@@ -10,8 +10,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 mod age;
 mod bounds;
 mod decisions;
+mod keeps;
 #[cfg(test)]
 mod tests;
+mod untagged;
 
 use super::limits::Limits;
 use super::refusal::Refusal;
@@ -88,6 +90,7 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
     unsafe_steps.extend(bounds::in_place(&plan, world));
     unsafe_steps.extend(decisions::along(&plan, &after, world));
     unsafe_steps.extend(decisions::followers(&plan, &after, world));
+    unsafe_steps.extend(untagged::let_go(&after, world));
     unsafe_steps.extend(bounds::unmoved(&plan, world));
     unsafe_steps.sort_by_key(|(step, _)| *step);
     unsafe_steps.dedup();

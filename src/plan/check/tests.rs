@@ -15,6 +15,8 @@ use crate::plan::build::{Sources, TrashItem, build};
 use crate::plan::{Evidence, Reason, SCHEMA};
 use crate::policy::{Decision, ExpireReason, KeepReason, Verdict};
 
+mod untagged;
+
 const POLICY: &str = "version: 1
 protect: { tags: [\"latest\"], repositories: [\"golden\"] }
 grace: 1d
