@@ -6,8 +6,8 @@ use super::*;
 use crate::config::values::Percentage;
 use crate::graph::{self, Rules};
 use crate::inventory::{
-    Alias, BlobTable, Depth, Edge, Facts, Gap, History, LayerLink, LooseFile, Parts, Revision, Tag, Tally,
-    Upload,
+    Alias, BlobTable, Body, Depth, Edge, Facts, Gap, History, LayerLink, Link, LooseFile, Parts, Revision,
+    Tag, Tally, Target, Upload,
 };
 use crate::layout::Distribution;
 use crate::oci::{Kind, Role};

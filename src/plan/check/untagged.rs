@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::keeps::Keeps;
-use super::{After, Violation, World, alias_targets};
+use super::remains::alias_targets;
+use super::{After, Violation, World};
 use crate::inventory::{BlobId, Link, Repository, Revision, Target};
 use crate::oci::{Digest, TagName};
 use crate::policy::{Policy, RepositoryPolicy};

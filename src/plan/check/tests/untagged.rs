@@ -1,5 +1,7 @@
 //! Manifests without a tag: what a plan file says of them is not believed.
 
+use rustc_hash::FxHashSet;
+
 use super::*;
 
 const RULE: &str = "untagged: { keep: none }";
