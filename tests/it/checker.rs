@@ -155,6 +155,38 @@ fn a_manifest_whose_tag_stays() {
 }
 
 #[test]
+fn a_manifest_that_the_rule_for_untagged_ones_keeps() {
+    let policy = policy(&POLICY.replace("untagged: { keep: none }", "untagged: { keep: all }"));
+    let job = job(Some(&policy), Mode::Offline);
+    let root = store();
+    let (store, survey, plan) = look(root.path(), &job, &days_later(40));
+    assert!(survey.check(plan.clone(), &store, &job).is_ok());
+    let untagged = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Untag { repository, target: Some(digest), .. } => {
+            Some((repository.clone(), *digest, step.evidence.clone()))
+        }
+        _ => None,
+    });
+    for (repository, digest, decided) in untagged {
+        for reason in [decided.reason, Reason::Along] {
+            let action = Action::DeleteManifest {
+                repository: repository.clone(),
+                digest,
+                histories: vec![],
+                signatures: vec![],
+            };
+            let mut forged = plan.clone();
+            forged.steps.push(Step { action, evidence: Evidence { reason, changed: decided.changed } });
+            forged.steps.sort_by_key(|step| step.action.stage());
+            // As it comes from a file.
+            let forged = Plan::read(&serde_json::to_string(&forged).unwrap()).unwrap();
+            let found = survey.check(forged, &store, &job).unwrap_err().refusals;
+            unsafe_because(&found, "the policy keeps the manifest");
+        }
+    }
+}
+
+#[test]
 fn a_layer_whose_manifest_stays() {
     let found = refusals(|plan, _| {
         plan.steps.retain(|step| matches!(step.action, Action::Unlink { .. } | Action::Sweep { .. }));

@@ -1,10 +1,10 @@
 //! Nothing goes that the policy has not decided about.
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Violation, World};
-use crate::inventory::{Link, Target};
-use crate::oci::{Digest, RepositoryName};
+use super::{After, Violation, World};
+use crate::inventory::{BlobId, Link, Target};
+use crate::oci::{Digest, RepositoryName, TagName};
 use crate::plan::{Action, Plan, Reason};
 
 /// Validation: a tag goes by a decision of the policy, and never a protected one.
@@ -46,7 +46,7 @@ pub(super) fn allowed_by_policy(plan: &Plan, world: &World<'_>) -> Vec<Violation
 }
 
 /// Validation: what goes along goes with something.
-pub(super) fn along(plan: &Plan, world: &World<'_>) -> Vec<Violation> {
+pub(super) fn along(plan: &Plan, after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
     let blobs = &world.inventory.blobs;
     let mut company: FxHashSet<(&RepositoryName, Digest)> = FxHashSet::default();
     for one in &plan.steps {
@@ -62,20 +62,13 @@ pub(super) fn along(plan: &Plan, world: &World<'_>) -> Vec<Violation> {
             _ => {}
         }
     }
-    let deleted: FxHashSet<(&RepositoryName, &Digest)> = plan
-        .steps
-        .iter()
-        .filter_map(|one| match &one.action {
-            Action::DeleteManifest { repository, digest, .. } => Some((repository, digest)),
-            _ => None,
-        })
-        .collect();
     let mut found = Vec::new();
     for (step, one) in plan.steps.iter().enumerate() {
         let Action::DeleteManifest { repository, digest, .. } = &one.action else { continue };
         let subject =
             blobs.find(digest).and_then(|id| world.inventory.facts(id)).and_then(|facts| facts.subject);
-        let subject_goes = subject.is_some_and(|id| deleted.contains(&(repository, &blobs.digest(id))));
+        let place = after.by_name.get(repository).copied().zip(subject);
+        let subject_goes = place.is_some_and(|place| after.manifests.contains_key(&place));
         match &one.evidence.reason {
             Reason::Policy(_) => {}
             Reason::Along if subject_goes || company.contains(&(repository, *digest)) => {}
@@ -89,34 +82,47 @@ pub(super) fn along(plan: &Plan, world: &World<'_>) -> Vec<Violation> {
 }
 
 /// Validation: a tag that names its subject lives as long as the subject.
-pub(super) fn followers(plan: &Plan, world: &World<'_>) -> Vec<Violation> {
-    let deleted: FxHashSet<(&RepositoryName, &Digest)> = plan
-        .steps
-        .iter()
-        .filter_map(|one| match &one.action {
-            Action::DeleteManifest { repository, digest, .. } => Some((repository, digest)),
-            _ => None,
-        })
-        .collect();
-    let mut found = Vec::new();
+pub(super) fn followers(plan: &Plan, after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
+    // By repository, so that what each one holds is gathered once and not for every tag.
+    let mut going: FxHashMap<usize, Vec<(usize, &TagName, Digest)>> = FxHashMap::default();
     for (step, one) in plan.steps.iter().enumerate() {
-        let Action::Untag { repository, tag, .. } = &one.action else { continue };
-        let Some(listed) = world.inventory.repositories.iter().find(|listed| listed.name == *repository)
-        else {
-            continue;
-        };
-        // `sha256-<hex>`, alone or with a suffix that begins with a point.
-        let Some((algorithm, rest)) = tag.as_str().split_once('-') else { continue };
-        let hex = rest.split('.').next().unwrap_or(rest);
-        let Ok(subject) = Digest::from_parts(algorithm, hex) else { continue };
-        let leads_somewhere =
-            listed.tags.iter().any(|one| one.name == *tag && matches!(one.target, Target::Manifest(_)));
-        let lives = world.inventory.blobs.find(&subject).is_some_and(|id| {
-            listed.revisions.iter().any(|revision| revision.digest == id && revision.link != Link::Missing)
-        });
-        if leads_somewhere && lives && !deleted.contains(&(repository, &subject)) {
-            found.push((step, format!("the tag {repository}:{tag} is about {subject}, which stays")));
+        if let Action::Untag { repository, tag, .. } = &one.action
+            && let Some(index) = after.by_name.get(repository)
+            && let Some(subject) = named_subject(tag)
+        {
+            going.entry(*index).or_default().push((step, tag, subject));
+        }
+    }
+    let mut found = Vec::new();
+    for (index, tags) in going {
+        let listed = &world.inventory.repositories[index];
+        let leads_somewhere: FxHashSet<&TagName> = listed
+            .tags
+            .iter()
+            .filter(|tag| matches!(tag.target, Target::Manifest(_)))
+            .map(|tag| &tag.name)
+            .collect();
+        let stays: FxHashSet<BlobId> = listed
+            .revisions
+            .iter()
+            .filter(|revision| revision.link != Link::Missing)
+            .map(|revision| revision.digest)
+            .filter(|id| !after.manifests.contains_key(&(index, *id)))
+            .collect();
+        for (step, tag, subject) in tags {
+            if leads_somewhere.contains(tag)
+                && world.inventory.blobs.find(&subject).is_some_and(|id| stays.contains(&id))
+            {
+                found.push((step, format!("the tag {}:{tag} is about {subject}, which stays", listed.name)));
+            }
         }
     }
     found
+}
+
+/// What a tag is about, when it says so: `sha256-<hex>`, alone or with a suffix that begins with a point.
+fn named_subject(tag: &TagName) -> Option<Digest> {
+    let (algorithm, rest) = tag.as_str().split_once('-')?;
+    let hex = rest.split('.').next().unwrap_or(rest);
+    Digest::from_parts(algorithm, hex).ok()
 }

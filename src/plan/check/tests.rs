@@ -6,14 +6,16 @@ use super::*;
 use crate::config::values::Percentage;
 use crate::graph::{self, Rules};
 use crate::inventory::{
-    Alias, BlobTable, Depth, Edge, Facts, Gap, History, LayerLink, LooseFile, Parts, Revision, Tag, Tally,
-    Upload,
+    Alias, BlobTable, Body, Depth, Edge, Facts, Gap, History, LayerLink, Link, LooseFile, Parts, Revision,
+    Tag, Tally, Target, Upload,
 };
 use crate::layout::Distribution;
 use crate::oci::{Kind, Role};
 use crate::plan::build::{Sources, TrashItem, build};
 use crate::plan::{Evidence, Reason, SCHEMA};
 use crate::policy::{Decision, ExpireReason, KeepReason, Verdict};
+
+mod untagged;
 
 const POLICY: &str = "version: 1
 protect: { tags: [\"latest\"], repositories: [\"golden\"] }
