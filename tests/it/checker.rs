@@ -7,7 +7,7 @@ use regsweep::pipeline::Job;
 use regsweep::plan::{Action, Counts, Evidence, Mode, Plan, Reason, Refusal, Step, World, check_plan};
 use regsweep::policy::Policy;
 use regsweep::store::Identity;
-use regsweep::synth::{Builder, ImageSpec};
+use regsweep::synth::{Builder, ImageSpec, Recipe};
 
 use crate::support::{days_later, job, look, policy, present};
 
@@ -161,6 +161,7 @@ fn a_manifest_that_the_rule_for_untagged_ones_keeps() {
     let root = store();
     let (store, survey, plan) = look(root.path(), &job, &days_later(40));
     assert!(survey.check(plan.clone(), &store, &job).is_ok());
+    assert_eq!(plan.tags_gone(), 4);
     let untagged = plan.steps.iter().filter_map(|step| match &step.action {
         Action::Untag { repository, target: Some(digest), .. } => {
             Some((repository.clone(), *digest, step.evidence.clone()))
@@ -182,6 +183,74 @@ fn a_manifest_that_the_rule_for_untagged_ones_keeps() {
             let forged = Plan::read(&serde_json::to_string(&forged).unwrap()).unwrap();
             let found = survey.check(forged, &store, &job).unwrap_err().refusals;
             unsafe_because(&found, "the policy keeps the manifest");
+        }
+    }
+}
+
+/// Planner and checker read the rule for untagged manifests each by itself, and agree.
+#[test]
+fn what_the_planner_takes_passes_and_no_manifest_that_it_keeps_can_be_added() {
+    let days = |days: u64| std::time::Duration::from_secs(days * 86_400);
+    for seed in 1..=4 {
+        let recipe = Recipe {
+            seed,
+            repositories: 4,
+            tags: 6,
+            history: 3,
+            multiarch: 0.4,
+            nested: 0.3,
+            referrers: 0.4,
+            stale_referrers: 0.4,
+            fallback: 0.4,
+            cosign: 0.4,
+            promoted: 0.3,
+            sha512: 2,
+            opaque: 2,
+            age: days(2),
+            spread: days(100),
+            young: 0.1,
+            ..Recipe::default()
+        };
+        let root = tempfile::tempdir().unwrap();
+        recipe.generate(root.path(), present()).unwrap();
+        for rule in [
+            "keep: none }",
+            "keep: { last: 3 } }",
+            "keep: { weekly: 2, monthly: 1 } }",
+            "keep: { daily: 5, within: 60d } }",
+            "keep: { all: { last: 6, within: 90d } } }",
+            "keep: { last: 1 } }\n    limits: { max_delete: 3 }",
+        ] {
+            let policy = policy(&POLICY.replace("keep: none }", rule));
+            let job = job(Some(&policy), Mode::Offline);
+            let (store, survey, plan) = look(root.path(), &job, &days_later(40));
+            let verdict = survey.check(plan.clone(), &store, &job);
+            assert!(verdict.is_ok(), "seed {seed}, {rule}: {:?}", verdict.unwrap_err().refusals);
+            let gone: Vec<_> = plan
+                .steps
+                .iter()
+                .filter_map(|step| match &step.action {
+                    Action::DeleteManifest { repository, digest, .. } => Some((repository.clone(), *digest)),
+                    _ => None,
+                })
+                .collect();
+            assert!(!gone.is_empty(), "seed {seed}, {rule}: nothing goes");
+            let inventory = &survey.inventory;
+            let all = inventory.repositories.iter().flat_map(|repository| {
+                let digest = |id| (repository.name.clone(), inventory.blobs.digest(id));
+                repository.revisions.iter().map(move |one| digest(one.digest))
+            });
+            for (repository, digest) in all.filter(|one| !gone.contains(one)).step_by(11) {
+                let what = format!("seed {seed}, {rule}: {repository}@{digest}");
+                let (histories, signatures) = (vec![], vec![]);
+                let action = Action::DeleteManifest { repository, digest, histories, signatures };
+                let mut forged = plan.clone();
+                let by_policy = |step: &&Step| matches!(step.evidence.reason, Reason::Policy(_));
+                let evidence = plan.steps.iter().find(by_policy).unwrap().evidence.clone();
+                forged.steps.push(Step { action, evidence });
+                forged.steps.sort_by_key(|step| step.action.stage());
+                assert!(survey.check(forged, &store, &job).is_err(), "{what} was let through");
+            }
         }
     }
 }
