@@ -139,6 +139,8 @@ impl Bucket {
     }
 
     fn store_with(&self, retry: RetryConfig) -> Arc<dyn ObjectStore> {
+        // A client wants one even where nothing is encrypted. Whoever was first has installed the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = ClientOptions::new().with_allow_http(true);
         match self.provider {
             Provider::S3 => {

@@ -1,5 +1,7 @@
 //! Every server holds, lists and deletes what it is given.
 
+use std::process::Command;
+
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::ObjectStoreExt as _;
@@ -77,6 +79,26 @@ fn seaweedfs_lists_by_directories_and_starts_after_them() {
     assert_eq!(listed(bucket.store().list(None)), ["so/a/x", "so/a/y", "so/a-b/x", "so/b/x"]);
     let offset = Path::from("so/a");
     assert_eq!(listed(bucket.store().list_with_offset(None, &offset)), ["so/a-b/x", "so/b/x"]);
+}
+
+#[test]
+fn a_child_process_is_led_to_its_bucket_and_nowhere_else() {
+    for (kind, url) in servers::ALL.into_iter().zip(["s3://", "s3://", "az://", "gs://"]) {
+        let bucket = servers::bucket(kind);
+        assert_eq!(bucket.url("some/where"), format!("{url}{}/some/where", bucket.name()));
+        let mut command = Command::new("env");
+        bucket.lead(&mut command);
+        let output = command.output().expect("env runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let clouds = ["AWS_", "AZURE_", "AZURITE_", "GOOGLE_"];
+        let mut found: Vec<&str> =
+            text.lines().filter(|line| clouds.iter().any(|cloud| line.starts_with(cloud))).collect();
+        let mut expected: Vec<String> =
+            bucket.environment().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ exec >&-
 cat >/dev/null
 kill -9 "$server"
 wait
+xargs rm -f <"$directory/leftovers"
 rm -rf "$directory"
 "#;
 
@@ -30,8 +31,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` with what it writes in a log in `directory`, which goes away with it.
-    pub fn start(command: &Command, directory: PathBuf) -> Self {
+    /// Starts `command` with what it writes in a log in `directory`, which goes away with it, as do these files that it
+    /// makes elsewhere.
+    pub fn start(command: &Command, directory: PathBuf, leftovers: &[String]) -> Self {
+        fs::write(directory.join("leftovers"), leftovers.join("\n")).expect("a list of files");
         let mut shell = Command::new("sh");
         shell.args(["-c", KEEPER, "keeper"]).arg(&directory).arg(command.get_program());
         shell.args(command.get_args());

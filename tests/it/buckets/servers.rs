@@ -115,6 +115,16 @@ impl Kind {
         }
         command
     }
+    /// The sockets that it leaves behind, wherever its files are.
+    fn sockets(self, ports: &[u16; 8]) -> Vec<String> {
+        if self != Self::SeaweedFs {
+            return Vec::new();
+        }
+        let services =
+            ["s3", "s3-grpc", "master", "master-grpc", "volume", "volume-grpc", "filer", "filer-grpc"];
+        let named = services.iter().zip(ports);
+        named.map(|(service, port)| format!("/tmp/seaweedfs-{service}-{port}.sock")).collect()
+    }
 }
 
 /// A running server.
@@ -159,7 +169,8 @@ impl Server {
         let directory = directory.keep();
         let ports = free_ports();
         let endpoint = format!("http://127.0.0.1:{}", ports[0]);
-        let process = Process::start(&kind.start(program, &directory, &ports), directory);
+        let command = kind.start(program, &directory, &ports);
+        let process = Process::start(&command, directory, &kind.sockets(&ports));
         let server = Self { kind, endpoint, process };
         for _ in 0..1200 {
             if !server.process.runs() {

@@ -36,7 +36,7 @@ impl Operations {
         ok(UploadPartOutput { e_tag, ..Default::default() })
     }
 
-    pub fn part_by_copy(&self, input: UploadPartCopyInput) -> Answer<UploadPartCopyOutput> {
+    pub fn part_by_copy(&self, input: &UploadPartCopyInput) -> Answer<UploadPartCopyOutput> {
         let source = self.source(&input.copy_source)?.bytes;
         let bytes = match &input.copy_source_range {
             None => source,
@@ -149,7 +149,7 @@ impl Operations {
         })
     }
 
-    pub fn abort(&self, input: AbortMultipartUploadInput) -> Answer<AbortMultipartUploadOutput> {
+    pub fn abort(&self, input: &AbortMultipartUploadInput) -> Answer<AbortMultipartUploadOutput> {
         lock(&self.0.uploads).remove(&input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
         ok(AbortMultipartUploadOutput::default())
     }

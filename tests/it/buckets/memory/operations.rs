@@ -333,7 +333,7 @@ impl S3 for Operations {
         &self,
         request: S3Request<UploadPartCopyInput>,
     ) -> Answer<UploadPartCopyOutput> {
-        self.part_by_copy(request.input)
+        self.part_by_copy(&request.input)
     }
 
     async fn list_parts(&self, request: S3Request<ListPartsInput>) -> Answer<ListPartsOutput> {
@@ -358,6 +358,6 @@ impl S3 for Operations {
         &self,
         request: S3Request<AbortMultipartUploadInput>,
     ) -> Answer<AbortMultipartUploadOutput> {
-        self.abort(request.input)
+        self.abort(&request.input)
     }
 }
