@@ -4,9 +4,12 @@ use super::bucket::Bucket;
 use super::memory::{MemoryServer, Options};
 use super::servers::{self, Kind};
 use crate::registry::content::{self, Descriptor, Manifest};
+use crate::registry::on_both_versions;
 use crate::registry::server::{Options as Configuration, Registry, Storage, Version};
 use crate::registry::skopeo::{self, Layout};
 use crate::support::wait;
+
+on_both_versions!(in_memory, on_seaweedfs);
 
 fn image(layout: &mut Layout) -> Manifest {
     let (layer, config) = (content::bytes("layer", 200_000), content::configuration("image", 1));
@@ -22,16 +25,16 @@ fn image(layout: &mut Layout) -> Manifest {
     manifest
 }
 
-fn push_and_pull(bucket: &Bucket, root: &str) {
+fn push_and_pull(version: Version, bucket: &Bucket, root: &str) {
     let directory = tempfile::tempdir().expect("a directory");
     let mut layout = Layout::new(directory.path());
     let manifest = image(&mut layout);
     let storage = Storage::Bucket(bucket, root);
-    let registry = Registry::start_on(Version::V2, storage, Configuration::default());
+    let registry = Registry::start_on(version, storage, Configuration::default());
     skopeo::push(&layout, "one", &format!("{}/team/app:one", registry.address()));
     registry.stop();
 
-    let registry = Registry::start_on(Version::V2, storage, Configuration::default());
+    let registry = Registry::start_on(version, storage, Configuration::default());
     let pulled = tempfile::tempdir().expect("a directory");
     skopeo::pull(&format!("{}/team/app:one", registry.address()), pulled.path()).expect(0);
     let bytes = std::fs::read(pulled.path().join("manifest.json")).expect("the manifest");
@@ -42,17 +45,15 @@ fn push_and_pull(bucket: &Bucket, root: &str) {
     assert!(keys.iter().any(|key| key == link.trim_start_matches('/')), "{keys:#?}");
 }
 
-#[test]
-fn in_memory() {
+fn in_memory(version: Version) {
     for root in ["", "/some/where"] {
         let server = MemoryServer::start(Options::default());
-        push_and_pull(server.bucket(), root);
+        push_and_pull(version, server.bucket(), root);
     }
 }
 
-#[test]
-fn on_seaweedfs() {
+fn on_seaweedfs(version: Version) {
     for root in ["", "/some/where"] {
-        push_and_pull(&servers::bucket(Kind::SeaweedFs), root);
+        push_and_pull(version, &servers::bucket(Kind::SeaweedFs), root);
     }
 }

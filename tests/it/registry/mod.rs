@@ -39,4 +39,4 @@ macro_rules! on_both_versions {
         }
     };
 }
-use on_both_versions;
+pub(crate) use on_both_versions;
