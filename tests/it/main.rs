@@ -1,6 +1,7 @@
 //! The one integration binary.
 
 mod bad_input;
+mod buckets;
 mod changed;
 mod checker;
 mod cli;

@@ -5,13 +5,13 @@
 //! not packaged: those tests are `#[ignore]`d in a plain `cargo test` and run by
 //! `REGSWEEP_REGISTRY_3=/path/to/registry tests/run`, as the continuous integration does.
 
-mod client;
-mod command;
-mod content;
-mod corpus;
-mod server;
-mod skopeo;
-mod world;
+pub mod client;
+pub mod command;
+pub mod content;
+pub mod corpus;
+pub mod server;
+pub mod skopeo;
+pub mod world;
 
 mod clients;
 mod collect;
@@ -39,4 +39,4 @@ macro_rules! on_both_versions {
         }
     };
 }
-use on_both_versions;
+pub(crate) use on_both_versions;

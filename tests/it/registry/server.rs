@@ -11,6 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::client::Client;
+use crate::buckets::bucket::{Bucket, Provider, REGION};
 
 /// The header by which a test knows that its own registry answers, not another one that took the port first.
 pub const INSTANCE_HEADER: &str = "x-registry-instance";
@@ -57,6 +58,37 @@ impl Version {
     }
 }
 
+/// Where a registry keeps what it is given.
+#[derive(Debug, Clone, Copy)]
+pub enum Storage<'a> {
+    /// In a directory.
+    Directory(&'a Path),
+    /// In a bucket of an S3 server, below a root directory that begins with a slash and does not end with one, or is
+    /// empty.
+    Bucket(&'a Bucket, &'a str),
+}
+
+impl Storage<'_> {
+    /// The driver and its parameters, as YAML.
+    fn driver(self) -> String {
+        match self {
+            Self::Directory(root) => format!("filesystem: {{ rootdirectory: \"{}\" }}", root.display()),
+            Self::Bucket(bucket, root) => {
+                assert_eq!(bucket.provider(), Provider::S3, "a registry of the tests has no other driver");
+                format!(
+                    "s3: {{ region: {REGION}, regionendpoint: \"{}\", bucket: \"{}\", accesskey: \"{}\", \
+                     secretkey: \"{}\", rootdirectory: \"{root}\", secure: false, forcepathstyle: true }}
+  redirect: {{ disable: true }}",
+                    bucket.endpoint(),
+                    bucket.name(),
+                    bucket.variable("AWS_ACCESS_KEY_ID"),
+                    bucket.variable("AWS_SECRET_ACCESS_KEY"),
+                )
+            }
+        }
+    }
+}
+
 /// How the registry is configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
@@ -76,8 +108,13 @@ pub struct Registry {
 impl Registry {
     /// Starts a registry of `version` on the store at `root`, and waits until it answers.
     pub fn start(version: Version, root: &Path, options: Options) -> Self {
+        Self::start_on(version, Storage::Directory(root), options)
+    }
+
+    /// Starts a registry of `version` on any storage, and waits until it answers.
+    pub fn start_on(version: Version, storage: Storage<'_>, options: Options) -> Self {
         for _ in 0..5 {
-            if let Some(registry) = Self::try_start(version, root, options) {
+            if let Some(registry) = Self::try_start(version, storage, options) {
                 return registry;
             }
         }
@@ -110,12 +147,12 @@ impl Registry {
     }
 
     /// `None` when another process took the port between finding it and binding it.
-    fn try_start(version: Version, root: &Path, options: Options) -> Option<Self> {
+    fn try_start(version: Version, storage: Storage<'_>, options: Options) -> Option<Self> {
         let instance = format!("{}-{}", std::process::id(), INSTANCES.fetch_add(1, Ordering::Relaxed));
         let port = free_port();
         let directory = tempfile::tempdir().expect("a directory for the registry");
         let configuration = directory.path().join("config.yml");
-        fs::write(&configuration, configuration_text(root, port, &instance, options)).expect("config.yml");
+        fs::write(&configuration, configuration_text(storage, port, &instance, options)).expect("config.yml");
         let log = File::create(directory.path().join("log")).expect("a log file");
         let child = version
             .command()
@@ -169,13 +206,13 @@ fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-fn configuration_text(root: &Path, port: u16, instance: &str, options: Options) -> String {
+fn configuration_text(storage: Storage<'_>, port: u16, instance: &str, options: Options) -> String {
     let cache = if options.cache_in_memory { "\n  cache: { blobdescriptor: inmemory }" } else { "" };
     format!(
         "version: 0.1
 log: {{ level: warn, accesslog: {{ disabled: true }} }}
 storage:
-  filesystem: {{ rootdirectory: \"{root}\" }}
+  {driver}
   delete: {{ enabled: true }}
   maintenance:
     uploadpurging: {{ enabled: false }}
@@ -187,7 +224,7 @@ http:
 compatibility: {{ schema1: {{ enabled: true }} }}
 validation: {{ manifests: {{ urls: {{ allow: [\"^https://vendor.example/\"] }} }} }}
 ",
-        root = root.display(),
+        driver = storage.driver(),
         read_only = options.read_only,
     )
 }
