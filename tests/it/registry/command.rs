@@ -58,6 +58,11 @@ impl Finished {
 
 /// Runs the `regsweep` of this build, with nothing of the caller's environment that configures it.
 pub fn regsweep<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Finished {
+    Finished::new(&regsweep_command(arguments).output().expect("regsweep runs"))
+}
+
+/// The same, not yet run.
+pub fn regsweep_command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_regsweep"));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
@@ -66,7 +71,7 @@ pub fn regsweep<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Fini
         }
     }
     command.args(arguments).stdin(Stdio::null());
-    Finished::new(&command.output().expect("regsweep runs"))
+    command
 }
 
 /// Sweeps the store at `root` by `policy`, with the registry stopped.

@@ -1,0 +1,166 @@
+//! The main job on a bucket comes out as it does in a directory, on every server that takes what it writes.
+
+use bytes::Bytes;
+
+use super::bucket::Bucket;
+use super::memory::{MemoryServer, Options};
+use super::servers::{self, Kind};
+use super::{PREFIX, Scene, number, part};
+use crate::registry::command::POLICY;
+use crate::registry::corpus;
+use crate::registry::on_both_versions;
+use crate::registry::server::{Options as Configuration, Registry, Storage, Version};
+use crate::registry::world::Fate;
+use crate::support::{Files, wait};
+
+on_both_versions!(a_real_registry_in_memory, a_real_registry_on_seaweedfs);
+
+/// The keys of the registry in a bucket, as they are in a directory.
+fn keys(bucket: &Bucket) -> Vec<String> {
+    let all = wait(bucket.keys(""));
+    all.iter()
+        .filter_map(|key| key.strip_prefix(PREFIX))
+        .filter(|key| !key.starts_with(".regsweep/"))
+        .map(Into::into)
+        .collect()
+}
+
+fn upload(scene: &Scene, bucket: &Bucket) {
+    let files = Files::of(&scene.store()).0;
+    let objects = files.into_iter().map(|(key, (bytes, _))| (format!("{PREFIX}{key}"), Bytes::from(bytes)));
+    wait(bucket.put_all(objects));
+    wait(bucket.put_all([("pre/fixed/docker/registry/v2/beside".to_owned(), Bytes::from("not ours"))]));
+}
+
+/// An audit of a bucket, without what is in it since now: what was uploaded just now is young.
+fn audits_as_the_directory(scene: &Scene, bucket: &Bucket) {
+    let here = scene.in_directory("audit", &["--json"]).expect(0).json();
+    let there = scene.with_policy(bucket, "audit", &["--json"]).expect(0).json();
+    for report in [&here, &there] {
+        assert!(number(report, &["saw", "tags"]) > 20 && number(report, &["saw", "manifests"]) > 50);
+    }
+    for path in [&["saw"][..], &["classes"]] {
+        assert_eq!(part(&here, path), part(&there, path));
+    }
+}
+
+fn sweeps_and_restores_as_a_directory(bucket: &Bucket) {
+    let scene = Scene::small();
+    upload(&scene, bucket);
+    let before = keys(bucket);
+    assert_eq!(before, scene.keys());
+    audits_as_the_directory(&scene, bucket);
+    assert_eq!(keys(bucket), before, "an audit changed something");
+
+    scene.in_directory("run", &["--offline"]).expect(0);
+    let report = scene.with_policy(bucket, "run", &["--offline", "--json"]).expect(0).json();
+    let after = keys(bucket);
+    assert_eq!(after, scene.keys());
+    assert!(before.len() > after.len() + 100, "{} of {}", after.len(), before.len());
+
+    let again = scene.with_policy(bucket, "run", &["--offline", "--json"]).expect(0).json();
+    assert_eq!(number(&again, &["planned_steps"]), 0, "{again:#}");
+    assert_eq!(keys(bucket), after);
+
+    let run = part(&report, &["run"]).as_str().expect("a name");
+    scene.on(bucket, &["restore", &bucket.url(PREFIX), run]).expect(0);
+    assert_eq!(keys(bucket), before);
+    let all = wait(bucket.keys(""));
+    assert!(all.contains(&"pre/fixed/docker/registry/v2/beside".to_owned()), "what is beside the registry");
+}
+
+#[test]
+fn in_memory() {
+    sweeps_and_restores_as_a_directory(MemoryServer::start(Options::default()).bucket());
+}
+
+#[test]
+fn on_seaweedfs() {
+    sweeps_and_restores_as_a_directory(&servers::bucket(Kind::SeaweedFs));
+}
+
+#[test]
+fn on_moto() {
+    sweeps_and_restores_as_a_directory(&servers::bucket(Kind::Moto));
+}
+
+#[test]
+fn on_azurite() {
+    sweeps_and_restores_as_a_directory(&servers::bucket(Kind::Azurite));
+}
+
+/// That server takes no writes of Google's XML protocol, so reading is what there is to see.
+#[test]
+fn an_audit_and_a_plan_on_fake_gcs() {
+    let bucket = servers::bucket(Kind::FakeGcs);
+    let scene = Scene::small();
+    upload(&scene, &bucket);
+    audits_as_the_directory(&scene, &bucket);
+    let here = scene.in_directory("plan", &["--offline", "--json"]).expect(0).json();
+    let there = scene.with_policy(&bucket, "plan", &["--offline", "--json"]).expect(0).json();
+    assert_eq!(part(&here, &["plan", "freed"]), part(&there, &["plan", "freed"]));
+    assert!(number(&there, &["plan", "freed", "blobs"]) > 10);
+}
+
+/// Restored data has the bytes that it had, and the links too.
+#[test]
+fn what_comes_back_is_what_was_there() {
+    let server = MemoryServer::start(Options::default());
+    let scene = Scene::small();
+    server.insert_tree(&scene.store(), PREFIX);
+    let bytes = || -> Vec<(String, Bytes)> {
+        let all = server.snapshot().into_iter().filter(|(key, _)| !key.contains("/.regsweep/"));
+        all.map(|(key, stored)| (key, stored.bytes)).collect()
+    };
+    let before = bytes();
+    let report = scene.with_policy(server.bucket(), "run", &["--offline", "--json"]).expect(0).json();
+    assert_ne!(bytes(), before);
+    let run = part(&report, &["run"]).as_str().expect("a name");
+    scene.on(server.bucket(), &["restore", &server.bucket().url(PREFIX), run]).expect(0);
+    assert_eq!(bytes(), before);
+    // What was restored is kept for a while, so there is nothing to take again.
+    let again = scene.with_policy(server.bucket(), "run", &["--offline", "--json"]).expect(0).json();
+    assert_eq!(number(&again, &["freed", "blobs"]), 0, "{again:#}");
+}
+
+/// A registry on its own S3 driver; a sweep while it is stopped; the registry again.
+fn sweeps_a_real_registry(version: Version, bucket: &Bucket, root: &str) {
+    let storage = Storage::Bucket(bucket, root);
+    let registry = Registry::start_on(
+        version,
+        storage,
+        Configuration { cache_in_memory: true, ..Configuration::default() },
+    );
+    let world = corpus::populate(&registry.client(), version);
+    let configuration = std::fs::read_to_string(registry.configuration()).expect("its configuration");
+    registry.stop();
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let (policy, config) = (directory.path().join("policy.yaml"), directory.path().join("config.yml"));
+    std::fs::write(&policy, POLICY).expect("the policy");
+    std::fs::write(&config, configuration).expect("the configuration");
+    let (policy, config) = (Scene::text(&policy), Scene::text(&config));
+    let scene = Scene { directory, now: std::time::SystemTime::UNIX_EPOCH };
+    let arguments = ["run", "--registry-config", &config, "-p", &policy, "--offline", "--json"];
+    scene.on(bucket, &arguments).expect(0);
+    let again = scene.on(bucket, &arguments).expect(0).json();
+    assert_eq!(number(&again, &["planned_steps"]), 0, "{again:#}");
+
+    let registry = Registry::start_on(version, storage, Configuration::default());
+    world.check(&registry.client(), &[Fate::Kept]);
+    registry.stop();
+    let registry = Registry::start_on(
+        version,
+        storage,
+        Configuration { cache_in_memory: true, ..Configuration::default() },
+    );
+    world.push_removed_again(&registry.client());
+}
+
+fn a_real_registry_in_memory(version: Version) {
+    sweeps_a_real_registry(version, MemoryServer::start(Options::default()).bucket(), "/some/where");
+}
+
+fn a_real_registry_on_seaweedfs(version: Version) {
+    sweeps_a_real_registry(version, &servers::bucket(Kind::SeaweedFs), "");
+}
