@@ -11,10 +11,13 @@ mod age;
 mod bounds;
 mod decisions;
 mod keeps;
+mod ranks;
 mod remains;
+mod tagged;
 #[cfg(test)]
 mod tests;
 mod untagged;
+mod versions;
 
 use super::limits::Limits;
 use super::refusal::Refusal;
@@ -91,6 +94,7 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
     unsafe_steps.extend(bounds::in_place(&plan, world));
     unsafe_steps.extend(decisions::along(&plan, &after, world));
     unsafe_steps.extend(decisions::followers(&plan, &after, world));
+    unsafe_steps.extend(tagged::let_go(&plan, &after, world));
     unsafe_steps.extend(untagged::let_go(&after, world));
     unsafe_steps.extend(bounds::unmoved(&plan, world));
     unsafe_steps.sort_by_key(|(step, _)| *step);

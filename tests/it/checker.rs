@@ -1,15 +1,18 @@
 //! The independent judge, rule by rule: a good plan, one thing in it or around it made wrong, and exactly that refusal.
 
+use std::collections::{BTreeSet, HashSet};
+
 use jiff::SignedDuration;
 use regsweep::graph::Pins;
-use regsweep::oci::{RepositoryName, TagName};
-use regsweep::pipeline::Job;
+use regsweep::inventory::{Tag, Target};
+use regsweep::oci::{Digest, RepositoryName, TagName};
+use regsweep::pipeline::{Job, Survey};
 use regsweep::plan::{Action, Counts, Evidence, Mode, Plan, Reason, Refusal, Step, World, check_plan};
 use regsweep::policy::Policy;
 use regsweep::store::Identity;
-use regsweep::synth::{Builder, ImageSpec, Recipe};
+use regsweep::synth::{Builder, ImageSpec, Recipe, TagNames, sha256_digest};
 
-use crate::support::{days_later, job, look, policy, present};
+use crate::support::{Files, days_later, job, look, policy, present, tag_directory};
 
 const POLICY: &str = "version: 1
 grace: 1d
@@ -253,6 +256,127 @@ fn what_the_planner_takes_passes_and_no_manifest_that_it_keeps_can_be_added() {
             }
         }
     }
+}
+
+/// A tag rule of every kind, for classes that are ordered in every way.
+const TAG_RULES: [&str; 13] = [
+    "tags: { other: { keep: none } }",
+    "tags: { release: { keep: all }, other: { keep: none } }",
+    "tags: { release: { keep: { last: 1 } }, nightly: { keep: { last: 2 } }, other: { keep: { last: 3 } } }",
+    "tags: { release: { keep: { last: { majors: 1, minors: 2 } } }, other: { keep: { within: 100d } } }",
+    "tags: { release: { keep: { last: { minors: 1, patches: 1 } } }, pr: { keep: none } }",
+    "clock: pushed\n    tags: { release: { keep: { within: 80d } }, other: { keep: { last: 2, within: 60d } } }",
+    "tags: { other: { keep: { daily: 3, weekly: 2 } } }",
+    "clock: pushed\n    tags: { release: { keep: { monthly: 2 } }, other: { keep: { yearly: 1 } } }",
+    "tags: { other: { keep: { all: { last: 6, within: 90d } } } }",
+    "tags: { other: { keep: none } }\n    limits: { max_delete: 2 }",
+    "tags: { pr: { keep: { last: 1 } }, other: { keep: { last: 2 } } }\n    limits: { min_keep: 6, max_delete: 3 }",
+    "preset: semver\n    tags: { release: { keep: { last: 1 } }, other: { keep: { weekly: 1 } } }",
+    "protect: { tags: [\"nightly-*\"] }\n    tags: { nightly: { keep: none }, other: { keep: { last: 2 } } }",
+];
+
+/// Adds tags of several ages to each repository that lead to nothing.
+fn leave_tags_dangling(root: &std::path::Path) {
+    let repositories: BTreeSet<String> = Files::of(root).tags().into_iter().map(|(name, _)| name).collect();
+    for (weeks, tag) in (0..).zip(["v0.1.0", "v7.0.0", "pr-7", "nightly-2026-01-01", "lost"]) {
+        for name in &repositories {
+            let current = root.join(tag_directory(name, tag)).join("current");
+            std::fs::create_dir_all(&current).unwrap();
+            let link = current.join("link");
+            std::fs::write(&link, sha256_digest(tag.as_bytes())).unwrap();
+            let written = present() - std::time::Duration::from_secs(weeks * 7 * 86_400);
+            std::fs::File::options().append(true).open(link).unwrap().set_modified(written).unwrap();
+        }
+    }
+}
+
+/// Planner and checker read the rules for tags each by itself, and agree, when the plan is made and a day later.
+#[test]
+fn what_the_planner_takes_passes_and_no_tag_that_it_keeps_can_be_added() {
+    let days = |days: u64| std::time::Duration::from_secs(days * 86_400);
+    for seed in 1..=4 {
+        let recipe = Recipe {
+            seed,
+            repositories: 4,
+            tags: 14,
+            tag_names: if seed % 2 == 0 { TagNames::Mixed } else { TagNames::Versions },
+            history: 1,
+            multiarch: 0.3,
+            referrers: 0.3,
+            fallback: 0.4,
+            cosign: 0.4,
+            promoted: 0.3,
+            age: days(2),
+            spread: days(100),
+            young: 0.1,
+            ..Recipe::default()
+        };
+        let root = tempfile::tempdir().unwrap();
+        recipe.generate(root.path(), present()).unwrap();
+        leave_tags_dangling(root.path());
+        for rules in TAG_RULES {
+            let classes = "classes:\n  release: { match: [\"v*\"], order_by: semver }\n  \
+                           nightly: { match: [\"nightly-*\"], order_by: name }\n  pr: { match: [\"pr-*\"] }\npolicies:";
+            let text = POLICY.replace("tags: { other: { keep: { last: 2 } } }", rules);
+            let policy = policy(&text.replace("policies:", classes));
+            let job = job(Some(&policy), Mode::Offline);
+            let (store, survey, plan) = look(root.path(), &job, &days_later(40));
+            let what = format!("seed {seed}, {rules}");
+            let verdict = survey.check(plan.clone(), &store, &job);
+            assert!(verdict.is_ok(), "{what}: {:?}", verdict.unwrap_err().refusals);
+            assert!(plan.tags_gone() > 0, "{what}: nothing goes");
+            let mut later = look(root.path(), &job, &days_later(41)).1;
+            later.now -= SignedDuration::from_mins(5);
+            let verdict = later.check(plan.clone(), &store, &job);
+            assert!(verdict.is_ok(), "{what}, a day later: {:?}", verdict.unwrap_err().refusals);
+            for (repository, tag, target) in kept_tags(&survey, &plan) {
+                let name = format!("{repository}:{tag}");
+                let action = Action::Untag { repository, tag, target, history: vec![] };
+                let mut forged = plan.clone();
+                let by_policy = |step: &&Step| matches!(step.evidence.reason, Reason::Policy(_));
+                let evidence = plan.steps.iter().find(by_policy).unwrap().evidence.clone();
+                forged.steps.push(Step { action, evidence });
+                forged.steps.sort_by_key(|step| step.action.stage());
+                assert!(survey.check(forged, &store, &job).is_err(), "{what}: {name} was let through");
+            }
+        }
+    }
+}
+
+/// The tags that a plan does not take, with what they point to; every fifth of them.
+fn kept_tags(survey: &Survey, plan: &Plan) -> Vec<(RepositoryName, TagName, Option<Digest>)> {
+    let inventory = &survey.inventory;
+    let gone: HashSet<(&RepositoryName, &TagName)> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::Untag { repository, tag, .. } => Some((repository, tag)),
+            _ => None,
+        })
+        .collect();
+    let all = inventory.repositories.iter().flat_map(|one| one.tags.iter().map(move |tag| (&one.name, tag)));
+    let kept = all.filter(|(repository, tag)| !gone.contains(&(*repository, &tag.name)));
+    let target = |tag: &Tag| match tag.target {
+        Target::Manifest(id) => Some(inventory.blobs.digest(id)),
+        Target::Missing | Target::Corrupt(_) => None,
+    };
+    kept.step_by(5).map(|(repository, tag)| (repository.clone(), tag.name.clone(), target(tag))).collect()
+}
+
+#[test]
+fn a_tag_that_its_class_keeps() {
+    let policy = policy(&POLICY.replace("{ other: { keep: { last: 2 } } }", "{ other: { keep: all } }"));
+    let job = job(Some(&policy), Mode::Offline);
+    let root = store();
+    let (store, survey, mut plan) = look(root.path(), &job, &days_later(40));
+    assert!(plan.tags_gone() == 0 && survey.check(plan.clone(), &store, &job).is_ok());
+    let decided =
+        look(root.path(), &self::job(Some(&self::policy(POLICY)), Mode::Offline), &days_later(40)).2;
+    let untag = decided.steps.into_iter().find(|step| matches!(step.action, Action::Untag { .. })).unwrap();
+    plan.steps.insert(0, untag);
+    let forged = Plan::read(&serde_json::to_string(&plan).unwrap()).unwrap();
+    let found = survey.check(forged, &store, &job).unwrap_err().refusals;
+    unsafe_because(&found, "policy all, class other: it says keep: all");
 }
 
 #[test]

@@ -94,12 +94,13 @@ impl<'k> Keeps<'k> {
     }
 }
 
-fn count(length: usize) -> u64 {
+/// A length as the number that rules count in.
+pub(super) fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 /// The first day of the day, week from Monday, month or year that holds a moment, UTC.
-fn span(unit: CalendarUnit, at: Timestamp) -> Date {
+pub(super) fn span(unit: CalendarUnit, at: Timestamp) -> Date {
     let date = at.to_zoned(TimeZone::UTC).date();
     match unit {
         CalendarUnit::Daily => date,

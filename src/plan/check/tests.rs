@@ -15,6 +15,8 @@ use crate::plan::build::{Sources, TrashItem, build};
 use crate::plan::{Evidence, Reason, SCHEMA};
 use crate::policy::{Decision, ExpireReason, KeepReason, Verdict};
 
+mod agreement;
+mod tagged;
 mod untagged;
 
 const POLICY: &str = "version: 1
@@ -245,6 +247,10 @@ impl Scene {
     }
 
     fn check(&self, plan: Plan) -> Vec<Refusal> {
+        self.check_at(plan, now())
+    }
+
+    fn check_at(&self, plan: Plan, now: Timestamp) -> Vec<Refusal> {
         let world = World {
             inventory: &self.inventory,
             store: &self.store,
@@ -253,7 +259,7 @@ impl Scene {
             pins: &self.pins,
             mode: self.mode,
             last: self.last.as_ref(),
-            now: now(),
+            now,
         };
         check(plan, &world).err().map(|refused| refused.refusals).unwrap_or_default()
     }

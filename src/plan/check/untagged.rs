@@ -9,8 +9,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::keeps::Keeps;
 use super::remains::alias_targets;
+use super::tagged::follows;
 use super::{After, Violation, World};
-use crate::inventory::{BlobId, Link, Repository, Revision, Target};
+use crate::inventory::{BlobId, Link, Repository, Target};
 use crate::oci::{Digest, TagName};
 use crate::policy::{Policy, RepositoryPolicy};
 
@@ -65,9 +66,10 @@ struct Judge<'j> {
 
 impl Judge<'_> {
     fn judge(&self, going: &[(usize, BlobId)]) -> Vec<Violation> {
-        let there = |revision: &&Revision| revision.link != Link::Missing;
-        let linked: FxHashMap<BlobId, &Revision> =
-            self.repository.revisions.iter().filter(there).map(|one| (one.digest, one)).collect();
+        // When each manifest was pushed that the repository has a link of, where that is known.
+        let there = self.repository.revisions.iter().filter(|revision| revision.link != Link::Missing);
+        let linked: FxHashMap<BlobId, Option<Timestamp>> =
+            there.map(|one| (one.digest, one.pushed)).collect();
         let standing = self.standing(&linked);
         let is_head = |id: BlobId| {
             !standing.held.contains(&id)
@@ -75,29 +77,36 @@ impl Judge<'_> {
                 && !standing.children.contains(&id)
                 && self.subject(id).is_none()
         };
-        let pushed = linked.values().filter(|one| is_head(one.digest)).map(|one| one.pushed);
+        let pushed = linked.iter().filter(|(id, _)| is_head(**id)).map(|(_, pushed)| *pushed);
         let keeps = Keeps::of(self.rules.untagged.as_ref(), self.policy.grace(), self.world.now, pushed);
         let most = self.rules.limits.max_delete;
         let mut found = Vec::new();
         let mut heads = Vec::new();
         for &(step, id) in going {
             // One that is not there any more is no loss.
-            let Some(revision) = linked.get(&id) else { continue };
+            let Some(&pushed) = linked.get(&id) else { continue };
             let why = if standing.held.contains(&id) {
                 Some("a tag that stays holds it, or it is young, or it belongs to such a one")
             } else if let Some(followers) = standing.followed.get(&id) {
                 let here =
                     |one: &&Follower| !one.subject.is_some_and(|subject| linked.contains_key(&subject));
-                followers.iter().filter(here).find_map(|one| self.orphan_kept(one.tagged))
+                followers
+                    .iter()
+                    .filter(here)
+                    .find_map(|one| orphan_kept(self.policy, self.world.now, one.tagged))
             } else if let Some(subject) = self.subject(id) {
                 // With the subject here, it goes when the subject does: another rule's question.
-                if linked.contains_key(&subject) { None } else { self.orphan_kept(revision.pushed) }
+                if linked.contains_key(&subject) {
+                    None
+                } else {
+                    orphan_kept(self.policy, self.world.now, pushed)
+                }
             } else if standing.children.contains(&id) {
                 // It goes when what refers to it does: another rule's question.
                 None
             } else {
-                heads.push((revision.pushed, step, id));
-                keeps.why_kept(revision.pushed, most)
+                heads.push((pushed, step, id));
+                keeps.why_kept(pushed, most)
             };
             found.extend(why.map(|why| (step, self.sentence(id, why))));
         }
@@ -117,20 +126,9 @@ impl Judge<'_> {
         self.world.inventory.facts(id).and_then(|facts| facts.subject)
     }
 
-    /// Why something whose subject is gone stays a while, counted from `since`.
-    fn orphan_kept(&self, since: Option<Timestamp>) -> Option<&'static str> {
-        let Some(since) = since.filter(|since| *since <= self.world.now) else {
-            return Some("its subject is gone, and nobody knows for how long");
-        };
-        let age = self.world.now.duration_since(since);
-        let waits = age <= self.policy.referrers_orphaned_after().as_signed();
-        (waits || age < self.policy.grace().as_signed())
-            .then_some("its subject is gone, but not for as long as referrers.orphaned_after")
-    }
-
-    fn standing(&self, linked: &FxHashMap<BlobId, &Revision>) -> Standing {
+    fn standing(&self, linked: &FxHashMap<BlobId, Option<Timestamp>>) -> Standing {
         let mut followers = Vec::new();
-        let mut pending = self.young_and_restored(linked);
+        let mut pending = self.young_and_restored();
         for tag in &self.repository.tags {
             let Target::Manifest(target) = tag.target else { continue };
             if let Some((algorithm, hex)) = self.followed_by(&tag.name) {
@@ -169,10 +167,13 @@ impl Judge<'_> {
     }
 
     /// Manifests that stay for now, whatever a rule says.
-    fn young_and_restored(&self, linked: &FxHashMap<BlobId, &Revision>) -> Vec<BlobId> {
+    fn young_and_restored(&self) -> Vec<BlobId> {
         let (world, grace) = (self.world, self.world.limits.grace.as_signed());
-        let young = linked
-            .values()
+        let young = self
+            .repository
+            .revisions
+            .iter()
+            .filter(|one| one.link != Link::Missing)
             .filter(|one| one.changed.is_none_or(|at| world.now.duration_since(at) < grace))
             .map(|one| one.digest);
         let restored = world
@@ -214,11 +215,17 @@ impl Judge<'_> {
         if protected.iter().any(|list| list.matches(tag.as_str())) {
             return None;
         }
-        let (algorithm, rest) = tag.as_str().split_once('-')?;
-        let (hex, suffix) = rest.split_at(rest.find('.').unwrap_or(rest.len()));
-        let known = matches!((algorithm, hex.len()), ("sha256" | "sha512", 64) | ("sha512", 128))
-            && matches!(suffix, "" | ".sig" | ".att" | ".sbom")
-            && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-        known.then_some((algorithm, hex))
+        follows(tag)
     }
+}
+
+/// Why something whose subject is gone stays a while, counted from `since`.
+pub(super) fn orphan_kept(policy: &Policy, now: Timestamp, since: Option<Timestamp>) -> Option<&'static str> {
+    let Some(since) = since.filter(|since| *since <= now) else {
+        return Some("its subject is gone, and nobody knows for how long");
+    };
+    let age = now.duration_since(since);
+    let waits = age <= policy.referrers_orphaned_after().as_signed();
+    (waits || age < policy.grace().as_signed())
+        .then_some("its subject is gone, but not for as long as referrers.orphaned_after")
 }
