@@ -86,16 +86,19 @@ pub(super) fn advice(error: &object_store::Error) -> Option<&'static str> {
             "a key there has an empty, `.` or `..` part, which no registry writes: move that object elsewhere",
         );
     }
-    match error {
-        Error::PermissionDenied { .. } => Some(
+    let denied = matches!(error, Error::PermissionDenied { .. });
+    if denied || has(&["AccessDenied", "AuthorizationPermissionMismatch", "403 Forbidden"]) {
+        return Some(
             "these credentials may not: audit and plan need list and get, run needs put and delete as well",
-        ),
-        Error::Unauthenticated { .. } => {
-            Some("the store does not accept these credentials: check them, and that they are for this store")
-        }
-        _ if has(&["Connection refused", "error trying to connect", "dns error", "tcp connect error"]) => {
-            Some("the store does not answer at this endpoint: check its address, and that it is up")
-        }
-        _ => None,
+        );
     }
+    if matches!(error, Error::Unauthenticated { .. }) {
+        return Some(
+            "the store does not accept these credentials: check them, and that they are for this store",
+        );
+    }
+    if has(&["Connection refused", "error trying to connect", "dns error", "tcp connect error"]) {
+        return Some("the store does not answer at this endpoint: check its address, and that it is up");
+    }
+    None
 }

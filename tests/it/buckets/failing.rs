@@ -60,23 +60,26 @@ fn a_store_that_asks_to_slow_down_is_asked_more_slowly() {
 #[test]
 fn a_key_that_a_bulk_delete_refuses_is_asked_for_again_and_told() {
     let (scene, server) = served(Options::default());
+    let second = MemoryServer::start(Options::default());
+    second.insert_tree(&scene.store(), PREFIX);
     scene.in_directory("run", &["--offline"]).expect(0);
     let after: BTreeSet<String> = scene.keys().into_iter().map(|key| format!("{PREFIX}{key}")).collect();
     let doomed: Vec<String> =
         keys(&server).difference(&after).filter(|key| key.ends_with("/data")).cloned().collect();
     let refused = doomed[doomed.len() / 2].clone();
 
-    // Once is a moment's trouble.
+    // Once is a moment's trouble: manifests, links and data are deleted after two tries of the lease.
     let fault = Effect::RefuseKeys { keys: vec![refused.clone()], code: "InternalError" };
-    server.fault(Fault::always("DeleteObjects", fault.clone()));
+    server.fault(Fault::nth("DeleteObjects", 5, fault.clone()));
+    server.forget_requests();
     scene.with_policy(server.bucket(), "run", &["--offline"]).expect(0);
     assert_eq!(keys(&server), after);
+    assert_eq!(server.count("DeleteObjects"), 6, "one more for the key that was refused");
     server.heal();
 
     // Always is a failed step, told by name; the rest is done, and the next run converges.
-    let (scene, server) = served(Options::default());
+    let server = second;
     server.fault(Fault::always("DeleteObjects", fault));
-    server.fault(Fault::always("DeleteObject", Effect::ACCESS_DENIED).on(&refused));
     let report = scene.with_policy(server.bucket(), "run", &["--offline", "--json"]).expect(1).json();
     let failed = report["executed"]["failed"].as_array().expect("failed steps");
     assert_eq!(failed.len(), 1, "{report:#}");
@@ -140,7 +143,8 @@ fn refusals_of_a_store_are_told_in_one_line_with_what_to_do() {
 #[test]
 fn real_servers_refuse_with_words_that_are_understood() {
     let scene = Scene::small();
-    for kind in [Kind::SeaweedFs, Kind::Moto, Kind::Azurite, Kind::FakeGcs] {
+    // fake-gcs-server answers 500 for a bucket that is not there, as Google does not.
+    for kind in [Kind::SeaweedFs, Kind::Moto, Kind::Azurite] {
         let bucket = servers::bucket(kind);
         let url = bucket.url("").replace(bucket.name(), "no-such-bucket");
         let missing = scene.on(&bucket, &["audit", &url]).expect(4);

@@ -80,7 +80,7 @@ fn names_of_every_shape_are_found() {
 fn real_servers_are_listed_whole() {
     for kind in [Kind::SeaweedFs, Kind::Moto, Kind::Azurite, Kind::FakeGcs] {
         let bucket = servers::bucket(kind);
-        let scene = Scene::small();
+        let scene = Scene::tiny();
         let store = crate::support::Files::of(&scene.store()).0;
         let mut objects: Vec<(String, Bytes)> = store
             .into_iter()

@@ -70,6 +70,11 @@ impl Scene {
         })
     }
 
+    /// One for servers that take a while for each request.
+    fn tiny() -> Self {
+        Self::new(&Recipe { seed: 8, repositories: 2, tags: 4, history: 2, layers: 3, ..Recipe::default() })
+    }
+
     fn store(&self) -> std::path::PathBuf {
         self.directory.path().join("store")
     }

@@ -6,14 +6,15 @@ use super::bucket::Bucket;
 use super::memory::{MemoryServer, Options};
 use super::servers::{self, Kind};
 use super::{PREFIX, Scene, number, part};
+use crate::registry::client::Client;
 use crate::registry::command::POLICY;
 use crate::registry::corpus;
 use crate::registry::on_both_versions;
 use crate::registry::server::{Options as Configuration, Registry, Storage, Version};
-use crate::registry::world::Fate;
+use crate::registry::world::{Fate, World};
 use crate::support::{Files, wait};
 
-on_both_versions!(a_real_registry_in_memory, a_real_registry_on_seaweedfs);
+on_both_versions!(a_real_registry_in_memory, a_real_registry_on_moto, a_real_registry_on_seaweedfs);
 
 /// The keys of the registry in a bucket, as they are in a directory.
 fn keys(bucket: &Bucket) -> Vec<String> {
@@ -37,26 +38,25 @@ fn audits_as_the_directory(scene: &Scene, bucket: &Bucket) {
     let here = scene.in_directory("audit", &["--json"]).expect(0).json();
     let there = scene.with_policy(bucket, "audit", &["--json"]).expect(0).json();
     for report in [&here, &there] {
-        assert!(number(report, &["saw", "tags"]) > 20 && number(report, &["saw", "manifests"]) > 50);
+        assert!(number(report, &["saw", "tags"]) > 5 && number(report, &["saw", "manifests"]) > 20);
     }
     for path in [&["saw"][..], &["classes"]] {
         assert_eq!(part(&here, path), part(&there, path));
     }
 }
 
-fn sweeps_and_restores_as_a_directory(bucket: &Bucket) {
-    let scene = Scene::small();
-    upload(&scene, bucket);
+fn sweeps_and_restores_as_a_directory(scene: &Scene, bucket: &Bucket) {
+    upload(scene, bucket);
     let before = keys(bucket);
     assert_eq!(before, scene.keys());
-    audits_as_the_directory(&scene, bucket);
+    audits_as_the_directory(scene, bucket);
     assert_eq!(keys(bucket), before, "an audit changed something");
 
     scene.in_directory("run", &["--offline"]).expect(0);
     let report = scene.with_policy(bucket, "run", &["--offline", "--json"]).expect(0).json();
     let after = keys(bucket);
     assert_eq!(after, scene.keys());
-    assert!(before.len() > after.len() + 100, "{} of {}", after.len(), before.len());
+    assert!(before.len() > after.len() + 50, "{} of {}", after.len(), before.len());
 
     let again = scene.with_policy(bucket, "run", &["--offline", "--json"]).expect(0).json();
     assert_eq!(number(&again, &["planned_steps"]), 0, "{again:#}");
@@ -71,29 +71,29 @@ fn sweeps_and_restores_as_a_directory(bucket: &Bucket) {
 
 #[test]
 fn in_memory() {
-    sweeps_and_restores_as_a_directory(MemoryServer::start(Options::default()).bucket());
+    sweeps_and_restores_as_a_directory(&Scene::small(), MemoryServer::start(Options::default()).bucket());
 }
 
 #[test]
 fn on_seaweedfs() {
-    sweeps_and_restores_as_a_directory(&servers::bucket(Kind::SeaweedFs));
+    sweeps_and_restores_as_a_directory(&Scene::small(), &servers::bucket(Kind::SeaweedFs));
 }
 
 #[test]
 fn on_moto() {
-    sweeps_and_restores_as_a_directory(&servers::bucket(Kind::Moto));
+    sweeps_and_restores_as_a_directory(&Scene::tiny(), &servers::bucket(Kind::Moto));
 }
 
 #[test]
 fn on_azurite() {
-    sweeps_and_restores_as_a_directory(&servers::bucket(Kind::Azurite));
+    sweeps_and_restores_as_a_directory(&Scene::tiny(), &servers::bucket(Kind::Azurite));
 }
 
 /// That server takes no writes of Google's XML protocol, so reading is what there is to see.
 #[test]
 fn an_audit_and_a_plan_on_fake_gcs() {
     let bucket = servers::bucket(Kind::FakeGcs);
-    let scene = Scene::small();
+    let scene = Scene::tiny();
     upload(&scene, &bucket);
     audits_as_the_directory(&scene, &bucket);
     let here = scene.in_directory("plan", &["--offline", "--json"]).expect(0).json();
@@ -124,7 +124,12 @@ fn what_comes_back_is_what_was_there() {
 }
 
 /// A registry on its own S3 driver; a sweep while it is stopped; the registry again.
-fn sweeps_a_real_registry(version: Version, bucket: &Bucket, root: &str) {
+fn sweeps_a_real_registry(
+    version: Version,
+    bucket: &Bucket,
+    root: &str,
+    check: fn(&World, &Client, &[Fate]),
+) {
     let storage = Storage::Bucket(bucket, root);
     let registry = Registry::start_on(
         version,
@@ -147,7 +152,7 @@ fn sweeps_a_real_registry(version: Version, bucket: &Bucket, root: &str) {
     assert_eq!(number(&again, &["planned_steps"]), 0, "{again:#}");
 
     let registry = Registry::start_on(version, storage, Configuration::default());
-    world.check(&registry.client(), &[Fate::Kept]);
+    check(&world, &registry.client(), &[Fate::Kept]);
     registry.stop();
     let registry = Registry::start_on(
         version,
@@ -158,9 +163,16 @@ fn sweeps_a_real_registry(version: Version, bucket: &Bucket, root: &str) {
 }
 
 fn a_real_registry_in_memory(version: Version) {
-    sweeps_a_real_registry(version, MemoryServer::start(Options::default()).bucket(), "/some/where");
+    let server = MemoryServer::start(Options::default());
+    sweeps_a_real_registry(version, server.bucket(), "/some/where", World::check);
 }
 
+fn a_real_registry_on_moto(version: Version) {
+    sweeps_a_real_registry(version, &servers::bucket(Kind::Moto), "some/where/", World::check);
+}
+
+/// `SeaweedFS` goes on telling of directories for minutes after the last key in them has gone, and a registry's lists of
+/// tags and repositories believe it, after its own deletes as well.
 fn a_real_registry_on_seaweedfs(version: Version) {
-    sweeps_a_real_registry(version, &servers::bucket(Kind::SeaweedFs), "");
+    sweeps_a_real_registry(version, &servers::bucket(Kind::SeaweedFs), "", World::check_images);
 }
