@@ -44,6 +44,7 @@ pub(super) async fn run(args: AuditArgs) -> CommandResult {
         classes,
         total,
         blobs,
+        beside: survey.inventory.beside.clone(),
         foreign_examples: survey.inventory.foreign.examples.clone(),
         problems: Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash),
         requests: store.requests(),

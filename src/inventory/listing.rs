@@ -2,12 +2,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::Beside;
 use super::batch::Batch;
 use super::lanes;
 use super::record::Recorder;
 use super::scan::ScanError;
 use crate::layout::{DISTRIBUTION_ROOT, RegistryLayout, distribution};
-use crate::store::{Bucket, Page, PageRequest, STATE_DIRECTORY, StoreError};
+use crate::store::{Bucket, Page, PageRequest, STATE_DIRECTORY, StoreError, Versioning};
 
 /// What digests are made of.
 const HEX: &str = "0123456789abcdef";
@@ -44,6 +45,20 @@ pub(super) fn list(bucket: &Bucket, layout: &dyn RegistryLayout) -> Result<Recor
     }
     lanes::list(bucket, &format!("{STATE_DIRECTORY}/"), NAMES, &record)?;
     Ok(recorder.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// What the bucket holds beside the registry's objects; its versions only when `everything` is asked for. A user who may
+/// not ask is told so, and nothing else depends on it.
+pub(super) fn beside(bucket: &Bucket, everything: bool) -> Beside {
+    let mut beside = Beside::default();
+    let mut note = |error: StoreError| beside.unknown.push(error.with_cause());
+    let registry = format!("{DISTRIBUTION_ROOT}/");
+    let versioning = bucket.versioning().map_err(&mut note).unwrap_or_default();
+    let counted = everything && versioning != Versioning::Never;
+    let noncurrent =
+        counted.then(|| bucket.noncurrent(&registry)).and_then(|found| found.map_err(&mut note).ok());
+    let uploads = bucket.multipart_uploads(&registry).map_err(&mut note).unwrap_or_default();
+    Beside { versioning, noncurrent, uploads, ..beside }
 }
 
 /// Everything directly below a directory's name.

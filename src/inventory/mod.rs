@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::oci::{Kind, RepositoryName, Role, TagName};
+use crate::store::{MultipartUpload, Noncurrent, Versioning};
 
 mod batch;
 pub mod inspect;
@@ -59,8 +60,23 @@ pub struct Inventory {
     pub own_state: Tally,
     /// The store of a pull-through cache, which expires content by itself.
     pub pull_through_cache: bool,
+    /// What a bucket holds beside its objects.
+    pub beside: Option<Beside>,
     /// Blob directories: their number is what a names-only listing knows of the data.
     pub directories: u64,
+}
+
+/// What a bucket holds beside its objects, and what could not be found out about that.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Beside {
+    /// Whether it keeps what is deleted.
+    pub versioning: Versioning,
+    /// Versions of the registry's objects that are not current, where an audit asked.
+    pub noncurrent: Option<Noncurrent>,
+    /// Uploads in parts that were neither finished nor given up.
+    pub uploads: Vec<MultipartUpload>,
+    /// What was not answered, and why. Nothing depends on it.
+    pub unknown: Vec<String>,
 }
 
 /// One repository.

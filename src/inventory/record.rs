@@ -183,6 +183,7 @@ impl Recorder {
             foreign,
             own_state,
             pull_through_cache,
+            beside: None,
             directories,
         }
     }

@@ -57,6 +57,9 @@ pub fn scan(
         recorder.sort();
         let mut inventory = recorder.into_inventory(Options { depth, ..options });
         inventory.pull_through_cache |= tree.stat("scheduler-state.json")?.is_some();
+        if let Tree::Bucket(bucket) = tree {
+            inventory.beside = Some(listing::beside(bucket, options.depth == Depth::Everything));
+        }
         links::tags(tree, layout, &mut inventory)?;
         links::aliases(tree, layout, &mut inventory)?;
         if depth == Depth::Names {

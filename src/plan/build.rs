@@ -3,8 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::freed::freed;
 use super::limits::Limits;
-use super::{Action, Condemned, Counts, Evidence, Freed, FreedIn, Header, Mode, Plan, Reason, SCHEMA, Step};
+use super::{Action, Condemned, Counts, Evidence, Header, Mode, Plan, Reason, SCHEMA, Step};
 use crate::graph::{Fate, Gone, Marks, Rules};
 use crate::inventory::{BlobId, BlobSet, Body, Inventory, Link, Repository, Target};
 use crate::layout::{Directory, RegistryLayout};
@@ -473,7 +474,7 @@ impl Builder<'_> {
         (if mode == Mode::Offline { dead } else { Vec::new() }, waiting)
     }
 
-    /// Files that a registry died while writing.
+    /// Files that a registry died while writing, and uploads in parts that it did not finish.
     fn leftovers(&mut self) {
         let Sources { inventory, rules, limits, .. } = *self.sources;
         let idle = |at: Timestamp| rules.now.duration_since(at) >= limits.uploads_abandoned_after.as_signed();
@@ -485,64 +486,11 @@ impl Builder<'_> {
                 self.push(action, Reason::Abandoned, Some(file.changed));
             }
         }
-    }
-}
-
-/// Who lets go of how much. A blob that several repositories shared is counted in each, and once in the total.
-fn freed(inventory: &Inventory, marks: &Marks, swept: &[BlobId], steps: &[Step]) -> Freed {
-    let mut freed = Freed { blobs: swept.len() as u64, ..Freed::default() };
-    let mut holders: FxHashMap<BlobId, Vec<usize>> = swept.iter().map(|id| (*id, Vec::new())).collect();
-    for (index, repository) in inventory.repositories.iter().enumerate() {
-        let links =
-            repository.layers.iter().filter(|layer| layer.link != Link::Missing).map(|layer| layer.digest);
-        let revisions =
-            repository.revisions.iter().filter(|revision| revision.link != Link::Missing).map(|r| r.digest);
-        for id in links.chain(revisions) {
-            if let Some(held) = holders.get_mut(&id)
-                && held.last() != Some(&index)
-            {
-                held.push(index);
+        for upload in inventory.beside.iter().flat_map(|beside| &beside.uploads) {
+            if rules.policy.is_some() && !rules.young(Some(upload.started)) && idle(upload.started) {
+                let action = Action::AbortUpload { upload: upload.clone() };
+                self.push(action, Reason::Abandoned, Some(upload.started));
             }
         }
     }
-    let mut by_repository: Vec<(u64, u64)> = vec![(0, 0); inventory.repositories.len()];
-    for (id, held) in &holders {
-        let size = inventory.blobs.size(*id).unwrap_or(0);
-        freed.bytes += size;
-        if !marks.referenced.contains(*id) {
-            freed.unreferenced_bytes += size;
-            freed.unreferenced_blobs += 1;
-        }
-        match held.as_slice() {
-            [] => {}
-            [only] => by_repository[*only].0 += size,
-            several => {
-                freed.shared_bytes += size;
-                for index in several {
-                    by_repository[*index].1 += size;
-                }
-            }
-        }
-    }
-    freed.upload_bytes = steps
-        .iter()
-        .filter(|step| matches!(step.action, Action::Abandon { .. }))
-        .map(|step| step.action.frees())
-        .sum();
-    for (index, repository) in inventory.repositories.iter().enumerate() {
-        let marked = &marks.repositories[index];
-        let row = FreedIn {
-            repository: repository.name.clone(),
-            tags: repository.tags.len() as u64,
-            tags_gone: marked.tags.iter().filter(|decision| decision.is_expired()).count() as u64,
-            manifests_gone: marked.revisions.iter().filter(|fate| matches!(fate, Fate::Expired(_))).count()
-                as u64,
-            exclusive_bytes: by_repository[index].0,
-            shared_bytes: by_repository[index].1,
-        };
-        if row.tags_gone + row.manifests_gone + row.exclusive_bytes + row.shared_bytes > 0 {
-            freed.repositories.push(row);
-        }
-    }
-    freed
 }

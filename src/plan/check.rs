@@ -310,6 +310,7 @@ impl<'a> After<'a> {
                 }
                 Action::RemoveDirectory { .. }
                 | Action::Abandon { .. }
+                | Action::AbortUpload { .. }
                 | Action::Heal { .. }
                 | Action::Relink { .. } => true,
             };

@@ -13,6 +13,7 @@ use crate::store::Identity;
 
 pub mod build;
 mod check;
+mod freed;
 pub mod limits;
 mod refusal;
 
@@ -172,6 +173,11 @@ pub enum Action {
         /// Its files.
         files: Vec<crate::inventory::LooseFile>,
     },
+    /// Gives up an upload in parts that nobody finished, with its parts: that cannot be undone.
+    AbortUpload {
+        /// The upload.
+        upload: crate::store::MultipartUpload,
+    },
     /// Deletes something from the trash for good.
     Purge {
         /// The run that put it there.
@@ -213,7 +219,7 @@ impl Action {
             Self::Unlink { .. } => 3,
             Self::Sweep { .. } => 4,
             // An upload that goes may be the last thing in a repository that goes.
-            Self::Abandon { .. } => 5,
+            Self::Abandon { .. } | Self::AbortUpload { .. } => 5,
             Self::RemoveDirectory { .. } => 6,
             Self::RemoveRepository { .. } => 7,
             Self::Purge { .. } => 8,
@@ -230,6 +236,7 @@ impl Action {
             Self::RemoveDirectory { .. } => "remove-directory",
             Self::RemoveRepository { .. } => "remove-repository",
             Self::Abandon { .. } => "abandon",
+            Self::AbortUpload { .. } => "abort-upload",
             Self::Purge { .. } => "purge",
             Self::Heal { .. } => "heal",
             Self::Relink { .. } => "relink",
@@ -262,6 +269,7 @@ impl std::fmt::Display for Action {
             Self::Abandon { files } => {
                 write!(f, "{name} {}", files.first().map_or("nothing", |file| file.key.as_str()))
             }
+            Self::AbortUpload { upload } => write!(f, "{name} {} ({})", upload.key, upload.id),
             Self::Purge { place, .. } => write!(f, "{name} {place}"),
         }
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Links, Problems, alias_targets, lacks};
 use crate::graph::{Fate, Marks};
-use crate::inventory::{BlobId, BlobSet, Inventory, Link, Repository, Target};
+use crate::inventory::{Beside, BlobId, BlobSet, Inventory, Link, Repository, Target};
 use crate::plan::Counts;
 use crate::plan::limits::Limits;
 use crate::store::{Identity, Requests};
@@ -99,6 +99,9 @@ pub struct Audit {
     pub total: Amount,
     /// Blobs alone, by class: what sweeping is about.
     pub blobs: BTreeMap<Class, Amount>,
+    /// What a bucket holds beside its objects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Beside>,
     /// Keys that belong to nobody, a few of them.
     pub foreign_examples: Vec<String>,
     /// What is not as it should be.

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
+use object_store::multipart::MultipartStore;
 use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 
 use super::local::{Kind, Meta};
-use super::location::{BucketLocation, Provider};
+use super::location::{BucketLocation, Clients, Provider};
 use super::metered::Meter;
+use super::s3::{MultipartUpload, Noncurrent, S3, Versioning};
 use super::transport::{Gate, Transport};
 use super::{StoreError, modified};
 
@@ -19,6 +21,7 @@ use super::{StoreError, modified};
 pub struct Bucket {
     objects: Arc<dyn ObjectStore>,
     pages: Arc<dyn Pages>,
+    s3: Option<S3>,
     provider: Provider,
     /// Without slashes at its ends; empty for the whole bucket.
     prefix: String,
@@ -78,10 +81,11 @@ impl Bucket {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let gate = Arc::new(Gate::new(concurrency, per_second));
         let transport = Transport { meter, gate: gate.clone() };
-        let (objects, pages) = location.connect(transport)?;
+        let Clients { objects, pages, s3 } = location.connect(transport)?;
         Ok(Self {
             objects,
             pages,
+            s3,
             provider: location.provider,
             prefix: location.prefix.clone(),
             runtime: Handle::current(),
@@ -102,6 +106,42 @@ impl Bucket {
     /// The bucket's objects, for what writes and deletes.
     pub(crate) fn objects(&self) -> &Arc<dyn ObjectStore> {
         &self.objects
+    }
+
+    /// Whether the bucket keeps what is deleted; never, where that is not S3's.
+    ///
+    /// # Errors
+    /// When it may not be asked.
+    pub fn versioning(&self) -> Result<Versioning, StoreError> {
+        self.s3.as_ref().map_or(Ok(Versioning::default()), |s3| self.wait(s3.versioning()))
+    }
+
+    /// Counts the versions below `key` that are not current.
+    ///
+    /// # Errors
+    /// When they may not be listed, or not whole.
+    pub fn noncurrent(&self, key: &str) -> Result<Noncurrent, StoreError> {
+        let prefix = self.full(key);
+        self.s3.as_ref().map_or(Ok(Noncurrent::default()), |s3| self.wait(s3.noncurrent(&prefix)))
+    }
+
+    /// Uploads in parts below `key` that were neither finished nor given up. Google and Azure forget theirs by themselves.
+    ///
+    /// # Errors
+    /// When they may not be listed, or not whole.
+    pub fn multipart_uploads(&self, key: &str) -> Result<Vec<MultipartUpload>, StoreError> {
+        let Some(s3) = &self.s3 else { return Ok(Vec::new()) };
+        let mut found = self.wait(s3.uploads(&self.full(key)))?;
+        for upload in &mut found {
+            upload.key = self.below(&upload.key).to_owned();
+        }
+        found.sort_by(|a, b| (&a.key, &a.id).cmp(&(&b.key, &b.id)));
+        Ok(found)
+    }
+
+    /// What gives uploads up, for `sweep/trash.rs`; `None` where there are none.
+    pub(crate) fn multipart(&self) -> Option<&dyn MultipartStore> {
+        self.s3.as_ref().map(S3::multipart)
     }
 
     /// The bucket's name for a key below the store's root.

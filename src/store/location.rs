@@ -9,10 +9,11 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-use object_store::{BackoffConfig, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 
 use super::StoreError;
 use super::bucket::Pages;
+use super::s3::S3;
 use super::transport::Transport;
 
 /// What the user typed as STORE, or what a registry's configuration names.
@@ -144,10 +145,7 @@ impl BucketLocation {
     }
 
     /// Clients of the bucket that make their requests through `transport`.
-    pub(super) fn connect(
-        &self,
-        transport: Transport,
-    ) -> Result<(Arc<dyn ObjectStore>, Arc<dyn Pages>), StoreError> {
+    pub(super) fn connect(&self, transport: Transport) -> Result<Clients, StoreError> {
         let wrong = |source| StoreError::Settings { url: self.url(), source };
         match self.provider {
             Provider::S3 => {
@@ -164,8 +162,26 @@ impl BucketLocation {
                 if builder.get_config_value(&AmazonS3ConfigKey::Region).is_none() {
                     builder = builder.with_region("us-east-1");
                 }
-                let store = Arc::new(builder.with_http_connector(transport).build().map_err(wrong)?);
-                Ok((store.clone(), store))
+                let value = |key| builder.get_config_value(&key);
+                let region = value(AmazonS3ConfigKey::Region).unwrap_or_default();
+                let hosted =
+                    value(AmazonS3ConfigKey::VirtualHostedStyleRequest).is_some_and(|set| set == "true");
+                let host = endpoint.clone().unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
+                let host = host.trim_end_matches('/');
+                // An endpoint for virtual hosts names the bucket already.
+                let bucket_url = if hosted && endpoint.is_some() {
+                    host.to_owned()
+                } else {
+                    format!("{host}/{}", self.bucket)
+                };
+                let insecure =
+                    value(AmazonS3ConfigKey::Client(ClientConfigKey::AllowInvalidCertificates)).is_some();
+                let options = ClientOptions::new()
+                    .with_allow_http(is_plain(endpoint.as_deref()))
+                    .with_allow_invalid_certificates(insecure);
+                let store = Arc::new(builder.with_http_connector(transport.clone()).build().map_err(wrong)?);
+                let s3 = S3::new(store.clone(), &transport, &options, bucket_url, region).map_err(wrong)?;
+                Ok(Clients { objects: store.clone(), pages: store, s3: Some(s3) })
             }
             Provider::Gcs => {
                 let mut builder =
@@ -175,7 +191,7 @@ impl BucketLocation {
                     builder = builder.with_config(key, value);
                 }
                 let store = Arc::new(builder.with_http_connector(transport).build().map_err(wrong)?);
-                Ok((store.clone(), store))
+                Ok(Clients { objects: store.clone(), pages: store, s3: None })
             }
             Provider::Azure => {
                 let mut builder =
@@ -189,7 +205,7 @@ impl BucketLocation {
                     builder = builder.with_allow_http(true);
                 }
                 let store = Arc::new(builder.with_http_connector(transport).build().map_err(wrong)?);
-                Ok((store.clone(), store))
+                Ok(Clients { objects: store.clone(), pages: store, s3: None })
             }
         }
     }
@@ -209,6 +225,13 @@ impl BucketLocation {
                 .map_or_else(|| "Azure".into(), |account| format!("account {account}")),
         }
     }
+}
+
+/// Clients of one bucket.
+pub(super) struct Clients {
+    pub(super) objects: Arc<dyn ObjectStore>,
+    pub(super) pages: Arc<dyn Pages>,
+    pub(super) s3: Option<S3>,
 }
 
 fn is_plain(endpoint: Option<&str>) -> bool {

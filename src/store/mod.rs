@@ -28,6 +28,7 @@ mod error;
 mod local;
 mod location;
 mod metered;
+mod s3;
 mod transport;
 mod tree;
 
@@ -38,6 +39,7 @@ pub use local::{Kind, LocalNear, LocalTree, Meta, NameList};
 pub use location::{BucketLocation, Location, Provider};
 use metered::Metered;
 pub use metered::{Meter, Requests};
+pub use s3::{MultipartUpload, Noncurrent, Versioning};
 pub use tree::{Near, Tree};
 
 /// Where regsweep keeps what it must remember, below the store's root and outside everything a registry reads.

@@ -18,6 +18,7 @@ pub mod journal;
 pub mod lease;
 pub mod recover;
 pub mod restore;
+mod selection;
 pub mod state;
 mod step;
 pub mod trash;

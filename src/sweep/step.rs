@@ -68,6 +68,7 @@ impl Hand<'_> {
             | Action::RemoveRepository { .. }
             | Action::Purge { .. }
             | Action::Heal { .. }
+            | Action::AbortUpload { .. }
             | Action::Relink { .. } => Ok(intent),
         };
         prepared.map_err(|leave| match leave {
@@ -300,6 +301,7 @@ impl Hand<'_> {
             }
             Action::RemoveRepository { repository } => self.remove_repository(repository),
             Action::Purge { place, .. } => trash::purge(store, place).map(|()| None),
+            Action::AbortUpload { upload } => trash::abort_upload(store, upload),
             Action::Relink { repository, digest } => self.relink(repository, digest),
             Action::Heal { digest, place, .. } => {
                 let Some(key) = self.layout.key(&Entry::BlobData { digest: *digest }) else {

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::SweepError;
 use super::journal::{Moved, SavedLink};
 use crate::store::{
-    Bucket, LocalTree, STATE_DIRECTORY, StoreError, Tree, WriteStore, is_absence, state_path,
+    Bucket, LocalTree, MultipartUpload, STATE_DIRECTORY, StoreError, Tree, WriteStore, is_absence, state_path,
 };
 
 /// Where the trash is, below the state's root.
@@ -250,6 +250,21 @@ pub fn purge(store: &WriteStore, place: &str) -> Effect {
     let key = format!("{STATE_DIRECTORY}/{place}");
     remove_file(store, &key)?;
     remove_empty_directories(store, parent(&key), &format!("{STATE_DIRECTORY}/{TRASH}")).map(drop)
+}
+
+/// Gives up an upload in parts. Why not, when the store has none.
+///
+/// # Errors
+/// Any answer but success and absence.
+#[expect(clippy::disallowed_methods, reason = "the one file that deletes")]
+pub fn abort_upload(store: &WriteStore, upload: &MultipartUpload) -> Result<Option<String>, StoreError> {
+    let Tree::Bucket(bucket) = store.read().tree() else { return Ok(Some("a directory has none".into())) };
+    let Some(multipart) = bucket.multipart() else { return Ok(Some("this store has none".into())) };
+    match bucket.wait(multipart.abort_multipart(&bucket.path(&upload.key)?, &upload.id)) {
+        Ok(()) => Ok(None),
+        Err(answer) if is_absence(&answer) => Ok(Some("it is finished or gone by now".into())),
+        Err(answer) => Err(StoreError::request("give up the upload of", &upload.key, answer)),
+    }
 }
 
 /// Removes a state object that is no longer needed: a lease that was taken over, an entry that came true.

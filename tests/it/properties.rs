@@ -388,6 +388,7 @@ fn planned(plan: &Plan) -> BTreeSet<String> {
             Action::Abandon { files } => keys.extend(files.iter().map(|file| file.key.clone())),
             Action::RemoveDirectory { .. }
             | Action::RemoveRepository { .. }
+            | Action::AbortUpload { .. }
             | Action::Purge { .. }
             | Action::Relink { .. }
             | Action::Heal { .. } => {}

@@ -43,9 +43,14 @@ pub(super) fn old_enough(plan: &Plan, after: &After<'_>, world: &World<'_>) -> V
             found.push((*step, why()));
         }
     }
+    let idle = world.limits.uploads_abandoned_after.as_signed().max(SignedDuration::ZERO);
     for (step, one) in plan.steps.iter().enumerate() {
+        if let Action::AbortUpload { upload } = &one.action
+            && (young(Some(upload.started)) || world.now.duration_since(upload.started) < idle)
+        {
+            found.push((step, why()));
+        }
         if let Action::Abandon { files } = &one.action {
-            let idle = world.limits.uploads_abandoned_after.as_signed().max(SignedDuration::ZERO);
             let upload = files.len() > 1 || files.iter().any(|file| file.key.contains("/_uploads/"));
             let active = |file: &crate::inventory::LooseFile| {
                 young(Some(file.changed)) || (upload && world.now.duration_since(file.modified) < idle)

@@ -23,6 +23,11 @@ pub(super) fn in_place(plan: &Plan, world: &World<'_>) -> Vec<Violation> {
                 (!is_in_registry(key)).then(|| format!("{key} is no directory of the registry"))
             }
             Action::Abandon { files } => loose.refuse(files),
+            Action::AbortUpload { upload } => {
+                let mut listed = world.inventory.beside.iter().flat_map(|beside| &beside.uploads);
+                (!listed.any(|one| one == upload))
+                    .then(|| format!("there is no upload {} of {} in parts", upload.id, upload.key))
+            }
             _ => None,
         };
         found.extend(why.map(|why| (step, why)));

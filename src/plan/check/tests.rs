@@ -155,6 +155,7 @@ impl Scene {
             foreign: Tally::default(),
             own_state: Tally::default(),
             pull_through_cache: false,
+            beside: None,
             directories: 0,
         };
         let policy = Policy::parse(POLICY, "policy.yaml").unwrap();

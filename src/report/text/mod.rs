@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Problems;
 use super::audit::{Audit, Class};
+use crate::inventory::Beside;
 use crate::plan::Counts;
 use crate::store::{Identity, Requests};
 use crate::sweep::Executed;
@@ -77,6 +78,30 @@ fn requests(text: &mut String, cost: &Requests) {
     text.push('\n');
 }
 
+/// What a bucket holds beside its objects, where there is anything to tell.
+fn beside_lines(text: &mut String, beside: &Beside) {
+    if let Some(old) = &beside.noncurrent {
+        let markers = counted(old.delete_markers, "delete marker", "delete markers");
+        let _ = writeln!(
+            text,
+            "versions   {} in {} that are not current, {markers}; what is deleted becomes one, until a lifecycle rule ends it",
+            bytes(old.bytes),
+            counted(old.objects, "version", "versions")
+        );
+    }
+    if let Some(oldest) = beside.uploads.iter().map(|upload| upload.started).min() {
+        let _ = writeln!(
+            text,
+            "uploads    {} in parts, neither finished nor given up; the oldest of {}",
+            counted(beside.uploads.len() as u64, "upload", "uploads"),
+            oldest.strftime("%Y-%m-%d")
+        );
+    }
+    for why in &beside.unknown {
+        let _ = writeln!(text, "unknown    {why}");
+    }
+}
+
 fn problem_line(text: &mut String, problems: &Problems, advice: bool) {
     if problems.is_empty() {
         text.push_str("problems   none\n");
@@ -130,6 +155,9 @@ pub fn audit(audit: &Audit, problems: bool) -> String {
         );
     }
     text.push('\n');
+    if let Some(beside) = &audit.beside {
+        beside_lines(&mut text, beside);
+    }
     problem_line(&mut text, &audit.problems, !problems);
     if problems {
         all_problems(&mut text, &audit.problems);

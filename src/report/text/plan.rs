@@ -198,6 +198,7 @@ fn counts(text: &mut String, plan: &Plan) {
         ("remove-directory", "empty directory", "empty directories"),
         ("remove-repository", "empty repository", "empty repositories"),
         ("abandon", "abandoned upload", "abandoned uploads"),
+        ("abort-upload", "unfinished upload in parts", "unfinished uploads in parts"),
         ("purge", "object leaves the trash for good", "objects leave the trash for good"),
     ] {
         let count = plan.steps.iter().filter(|step| step.action.name() == name).count() as u64;

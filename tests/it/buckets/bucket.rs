@@ -216,16 +216,28 @@ impl Bucket {
     /// # Panics
     /// When nobody answers.
     pub fn ask_s3(&self, method: &str, rest: &str) -> (u16, String) {
+        http::ask(self.signed(method, rest, ""))
+    }
+
+    /// Says whether the bucket keeps versions, in S3's own words.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn configure_versioning(&self, setting: &'static str) {
+        http::send(self.signed("PUT", "?versioning=", setting), 200);
+    }
+
+    fn signed(&self, method: &str, rest: &str, body: &'static str) -> Request<Vec<u8>> {
         let credential = AwsCredential {
             key_id: self.variable("AWS_ACCESS_KEY_ID").to_owned(),
             secret_key: self.variable("AWS_SECRET_ACCESS_KEY").to_owned(),
             token: None,
         };
-        let request = Request::builder().method(method).header("content-length", "0");
+        let request = Request::builder().method(method).header("content-length", body.len());
         let request = request.uri(format!("{}/{}{rest}", self.endpoint, self.name));
-        let mut request = request.body(HttpRequestBody::empty()).expect("a request");
+        let mut request = request.body(HttpRequestBody::from(body.to_owned())).expect("a request");
         AwsAuthorizer::new(&credential, "s3", REGION).try_authorize(&mut request, None).expect("a signature");
-        http::ask(request.map(|_| Vec::new()))
+        request.map(|_| body.into())
     }
 
     fn put_json(&self, key: &str, bytes: &Bytes) {

@@ -12,6 +12,7 @@ mod of_memory;
 mod of_registry;
 mod of_servers;
 
+mod beside;
 mod cost;
 mod failing;
 mod lanes;
