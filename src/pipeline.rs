@@ -80,6 +80,7 @@ pub async fn survey(
             Rules { policy: job.policy, grace: job.limits.grace.as_signed(), pins: &memory.pins, now };
         let marks = graph::mark(&inventory, &rules);
         // Only candidates are worth a closer look.
+        store.progress().begin("looking at candidates", None);
         let candidates = build::candidates(&inventory, &marks);
         let empty_blobs = inspect::blobs(store.tree(), layout, &mut inventory, &candidates.blobs)?;
         // What no descriptor gives the size of, such as the layers of schema 1, is asked for too: they are few.

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::progress::Shown;
 use super::{CommandResult, LAYOUT, PolicyArgsOf, StoreArgs, data, json};
 use crate::clock::System;
 use crate::exit::Exit;
@@ -28,7 +29,9 @@ pub(super) async fn run(args: AuditArgs) -> CommandResult {
     let policy = args.policy.read()?;
     let store = args.store.open()?;
     let job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
+    let shown = Shown::of(&store);
     let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Everything, &System).await?;
+    drop(shown);
     let young = survey.in_grace(&job);
     let (classes, blobs) = Classifier::run(&survey.inventory, &survey.marks, &young, &job.limits, survey.now);
     let total = classes.values().fold(Amount::default(), |sum, amount| Amount {

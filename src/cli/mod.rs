@@ -29,6 +29,7 @@ mod audit;
 mod demo;
 mod plan;
 mod policy;
+mod progress;
 mod restore;
 mod run;
 mod status;
@@ -62,9 +63,13 @@ enum Command {
 /// Which store, and how to read it.
 #[derive(Debug, Clone, Args)]
 struct StoreArgs {
-    /// Where the registry keeps its data, the place that holds docker/registry/v2: a path, file://, s3://BUCKET/PREFIX,
-    /// gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
-    #[arg(value_name = "STORE", env = "REGSWEEP_STORE", required_unless_present = "registry_config")]
+    #[arg(
+        value_name = "STORE",
+        env = "REGSWEEP_STORE",
+        required_unless_present = "registry_config",
+        help = "Where the registry keeps its data, the place that holds docker/registry/v2: a path, file://, \
+                s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+    )]
     store: Option<String>,
     /// Read the storage from distribution's own configuration file and REGISTRY_* environment
     #[arg(long, value_name = "FILE", env = "REGSWEEP_REGISTRY_CONFIG")]
@@ -80,9 +85,13 @@ struct StoreArgs {
     #[arg(long, value_name = "N", env = "REGSWEEP_MAX_REQUESTS_PER_SECOND",
           value_parser = clap::value_parser!(u32).range(1..))]
     max_requests_per_second: Option<u32>,
-    /// Where to remember what manifests of a bucket say, so that none is read twice, or `off` [default: regsweep in
-    /// $XDG_CACHE_HOME or ~/.cache]
-    #[arg(long, value_name = "DIR", env = "REGSWEEP_MANIFEST_CACHE")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "REGSWEEP_MANIFEST_CACHE",
+        help = "Where to remember what manifests of a bucket say, so that none is read twice, or `off` [default: \
+                regsweep in $XDG_CACHE_HOME or ~/.cache]"
+    )]
     manifest_cache: Option<std::path::PathBuf>,
     /// Print one JSON document on stdout
     #[arg(long, env = "REGSWEEP_JSON")]

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
+use super::progress::Shown;
 use super::{CommandResult, LAYOUT, PolicyArgsOf, StoreArgs, data, json, talk, usage};
 use crate::clock::System;
 use crate::exit::Exit;
@@ -45,7 +46,9 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
     // A store that cannot be written to: a plan that deleted would not compile.
     let store = args.store.open()?;
     let job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
+    let shown = Shown::of(&store);
     let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Names, &System).await?;
+    drop(shown);
     let plan = survey.plan(&store, &LAYOUT, &job);
     let (plan, refusals) = match survey.check(plan, &store, &job) {
         Ok(checked) => (checked.into_plan(), Vec::new()),

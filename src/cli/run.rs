@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
+use super::progress::Shown;
 use super::{
     CommandResult, Failure, LAYOUT, PolicyArgsOf, Stop, StoreArgs, audit, data, json, plan as plan_command,
     talk, usage,
@@ -103,7 +104,9 @@ async fn under_lease(
     session: &Session,
     stop: &Stop,
 ) -> CommandResult {
+    let shown = Shown::of(store.read());
     let survey = pipeline::survey(store.read(), &LAYOUT, job, Depth::Names, &System).await?;
+    drop(shown);
     let plan = given.unwrap_or_else(|| survey.plan(store.read(), &LAYOUT, job));
     let problems = Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash);
     let shown = |plan: &Plan, refusals: &[Refusal]| {
@@ -141,7 +144,9 @@ async fn under_lease(
         data(&shown(checked.plan(), &[]));
     }
     let mut report = report(checked.plan());
+    let shown = Shown::of(store.read());
     let executed = sweep(session, checked, &survey, store, job, stop).await?;
+    drop(shown);
     report.requests = store.read().requests();
     if args.store.json {
         json(&RunReport { executed: Some(&executed), ..report })?;

@@ -8,7 +8,7 @@ use super::lanes;
 use super::record::Recorder;
 use super::scan::ScanError;
 use crate::layout::{DISTRIBUTION_ROOT, RegistryLayout, distribution};
-use crate::store::{Bucket, Page, PageRequest, STATE_DIRECTORY, StoreError, Versioning};
+use crate::store::{Bucket, Page, PageRequest, Progress, STATE_DIRECTORY, StoreError, Versioning};
 
 /// What digests are made of.
 const HEX: &str = "0123456789abcdef";
@@ -20,7 +20,11 @@ const NAMES: &str = "-./0123456789_abcdefghijklmnopqrstuvwxyz";
 ///
 /// # Errors
 /// When any page of it could not be had.
-pub(super) fn list(bucket: &Bucket, layout: &dyn RegistryLayout) -> Result<Recorder, ScanError> {
+pub(super) fn list(
+    bucket: &Bucket,
+    layout: &dyn RegistryLayout,
+    progress: &Progress,
+) -> Result<Recorder, ScanError> {
     let recorder = Mutex::new(Recorder::default());
     let record = |objects: &[crate::store::Listed]| {
         let mut batch = Batch::default();
@@ -28,14 +32,17 @@ pub(super) fn list(bucket: &Bucket, layout: &dyn RegistryLayout) -> Result<Recor
             batch.file(layout, &object.key, object.meta);
         }
         recorder.lock().unwrap_or_else(PoisonError::into_inner).take(batch);
+        progress.add(objects.len());
     };
     // Candidates are listed before roots are read. A blob that is listed here and gains a reference later is seen as
     // referenced; in the other order a blob pushed in between would be listed with its reference unseen.
+    progress.begin("listing blobs", None);
     let blobs = level(bucket, distribution::blobs_root())?;
     record(&blobs.objects);
     for algorithm in &blobs.prefixes {
         lanes::list(bucket, algorithm, HEX, &record)?;
     }
+    progress.begin("listing repositories", None);
     let registry = level(bucket, DISTRIBUTION_ROOT)?;
     record(&registry.objects);
     for part in &registry.prefixes {

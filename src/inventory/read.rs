@@ -11,7 +11,7 @@ use crate::layout::distribution;
 use crate::layout::{Entry, RegistryLayout};
 use crate::oci::manifest::{self, MAX_MANIFEST_BYTES};
 use crate::oci::{Digest, Manifest, RepositoryName, Role};
-use crate::store::{Meta, Near, StoreError, Tree};
+use crate::store::{Meta, Near, Progress, StoreError, Tree};
 
 /// Manifests whose bodies are in memory at once.
 const CHUNK: usize = 2048;
@@ -21,6 +21,7 @@ pub(super) fn manifests(
     layout: &dyn RegistryLayout,
     inventory: &mut Inventory,
     cache: Option<&ManifestCache>,
+    progress: &Progress,
 ) -> Result<(), StoreError> {
     let mut revisions: Vec<BlobId> = inventory
         .repositories
@@ -45,8 +46,10 @@ pub(super) fn manifests(
         })
         .collect();
     while listed || !pending.is_empty() {
+        progress.begin("reading manifests", Some(pending.len() as u64));
         for chunk in pending.chunks(CHUNK) {
             let bodies = read_chunk(&near, layout, &inventory.blobs, chunk, cache)?;
+            progress.add(chunk.len());
             for (id, raw) in chunk.iter().zip(bodies) {
                 take_body(inventory, *id, raw, listed, &mut unresolved, &mut next);
             }

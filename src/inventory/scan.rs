@@ -49,10 +49,12 @@ pub fn scan(
         .build()
         .map_err(|_| ScanError::Threads(threads))?;
     pool.install(|| {
-        let tree = store.tree();
+        let (tree, progress) = (store.tree(), store.progress());
         let (mut recorder, depth) = match tree {
-            Tree::Directory(directory) => (walk::walk(directory, layout, options.depth)?, options.depth),
-            Tree::Bucket(bucket) => (listing::list(bucket, layout)?, Depth::Everything),
+            Tree::Directory(directory) => {
+                (walk::walk(directory, layout, options.depth, progress)?, options.depth)
+            }
+            Tree::Bucket(bucket) => (listing::list(bucket, layout, progress)?, Depth::Everything),
         };
         recorder.sort();
         let mut inventory = recorder.into_inventory(Options { depth, ..options });
@@ -60,12 +62,13 @@ pub fn scan(
         if let Tree::Bucket(bucket) = tree {
             inventory.beside = Some(listing::beside(bucket, options.depth == Depth::Everything));
         }
+        progress.begin("reading tags", None);
         links::tags(tree, layout, &mut inventory)?;
         links::aliases(tree, layout, &mut inventory)?;
         if depth == Depth::Names {
             links::revision_links(tree, layout, &mut inventory)?;
         }
-        read::manifests(tree, layout, &mut inventory, cache)?;
+        read::manifests(tree, layout, &mut inventory, cache, progress)?;
         links::signatures(tree, layout, &mut inventory)?;
         Ok(inventory)
     })

@@ -7,7 +7,7 @@ use super::batch::{Batch, Record, denied};
 use super::record::Recorder;
 use super::scan::join;
 use crate::layout::{Directory, RegistryLayout, distribution};
-use crate::store::{Kind, LocalNear, LocalTree, NameList, StoreError};
+use crate::store::{Kind, LocalNear, LocalTree, NameList, Progress, StoreError};
 
 /// Walks the registry below `tree`, or everything there is, on the threads of the current pool.
 ///
@@ -17,22 +17,26 @@ pub(super) fn walk(
     tree: &LocalTree,
     layout: &dyn RegistryLayout,
     depth: Depth,
+    progress: &Progress,
 ) -> Result<Recorder, StoreError> {
     let scanner = Scanner {
         tree,
         layout,
         depth,
+        progress,
         starts: ["", distribution::blobs_root(), distribution::repositories_root()],
         recorder: Mutex::new(Recorder::default()),
         failure: Mutex::new(None),
     };
     // Candidates are listed before roots are read. A blob that is listed here and gains a reference later is seen as
     // referenced; in the other order a blob pushed in between would be listed with its reference unseen.
+    progress.begin(if depth == Depth::Names { "listing blobs" } else { "listing" }, None);
     scanner.walk(match depth {
         Depth::Names => distribution::blobs_root(),
         Depth::Everything => "",
     })?;
     if depth == Depth::Names {
+        progress.begin("listing repositories", None);
         scanner.walk(distribution::repositories_root())?;
     }
     Ok(scanner.recorder.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
@@ -42,6 +46,7 @@ struct Scanner<'s> {
     tree: &'s LocalTree,
     layout: &'s dyn RegistryLayout,
     depth: Depth,
+    progress: &'s Progress,
     /// Where a walk starts: these need not exist.
     starts: [&'static str; 3],
     recorder: Mutex<Recorder>,
@@ -211,6 +216,7 @@ impl<'s> Scanner<'s> {
     }
 
     fn record(&self, batch: Batch) {
+        self.progress.add(batch.records.len());
         self.recorder.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take(batch);
     }
 }

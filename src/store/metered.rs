@@ -59,6 +59,11 @@ pub struct Requests {
 }
 
 impl Requests {
+    /// All requests.
+    pub fn all(&self) -> u64 {
+        self.list + self.stat + self.get + self.other + self.changes()
+    }
+
     /// Requests that changed something.
     pub fn changes(&self) -> u64 {
         self.put + self.rename + self.copy + self.delete

@@ -28,6 +28,7 @@ mod error;
 mod local;
 mod location;
 mod metered;
+mod progress;
 mod s3;
 mod transport;
 mod tree;
@@ -39,6 +40,7 @@ pub use local::{Kind, LocalNear, LocalTree, Meta, NameList};
 pub use location::{BucketLocation, Location, Provider};
 use metered::Metered;
 pub use metered::{Meter, Requests};
+pub use progress::{Progress, Standing};
 pub use s3::{MultipartUpload, Noncurrent, Versioning};
 pub use tree::{Near, Tree};
 
@@ -90,6 +92,7 @@ pub struct ReadStore {
     state: Option<Arc<dyn ObjectStore>>,
     identity: Identity,
     meter: Arc<Meter>,
+    progress: Arc<Progress>,
     concurrency: usize,
 }
 
@@ -124,6 +127,7 @@ impl ReadStore {
             state,
             identity: Identity { url, fingerprint },
             meter,
+            progress: Arc::default(),
             concurrency: access.concurrency(location),
         })
     }
@@ -142,6 +146,7 @@ impl ReadStore {
             state: Some(Arc::new(state)),
             identity,
             meter,
+            progress: Arc::default(),
             concurrency,
         })
     }
@@ -154,6 +159,11 @@ impl ReadStore {
     /// The keys behind the store.
     pub fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// How far the command that works on it has come.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
     }
 
     /// Requests at once.

@@ -143,6 +143,8 @@ pub async fn execute(
     let mut progress =
         Progress { plan: &plan, hand, journal, executed: Executed::default(), held: Held::default() };
     let mut next = 0;
+    let shown = store.read().progress();
+    shown.begin("sweeping", Some(plan.steps.len() as u64));
     while next < plan.steps.len() {
         if stop() {
             progress.executed.interrupted = true;
@@ -151,6 +153,7 @@ pub async fn execute(
         lease.check().await?;
         let end = batch_end(&plan, next);
         progress.carry_out(next..end, &workers).await?;
+        shown.add(end - next);
         next = end;
     }
     let Progress { journal, executed, .. } = progress;

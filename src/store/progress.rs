@@ -1,0 +1,46 @@
+//! How far a command has come: told by whoever works, shown by whoever talks to a person.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// What is being done, and how much of it is done.
+#[derive(Debug, Default)]
+pub struct Progress {
+    phase: Mutex<&'static str>,
+    done: AtomicU64,
+    /// 0 while nobody knows.
+    total: AtomicU64,
+}
+
+/// What is being done at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Such as `listing repositories`; empty before anything was begun.
+    pub phase: &'static str,
+    /// Objects, manifests or steps so far.
+    pub done: u64,
+    /// How many there are in all, where that is known.
+    pub total: Option<u64>,
+}
+
+impl Progress {
+    /// Something else begins, with so many things to do where that is known.
+    pub fn begin(&self, phase: &'static str, total: Option<u64>) {
+        let mut name = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        *name = phase;
+        self.done.store(0, Ordering::Relaxed);
+        self.total.store(total.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// So many more are done.
+    pub fn add(&self, count: usize) {
+        self.done.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// How far it has come.
+    pub fn standing(&self) -> Standing {
+        let phase = *self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        let total = self.total.load(Ordering::Relaxed);
+        Standing { phase, done: self.done.load(Ordering::Relaxed), total: (total > 0).then_some(total) }
+    }
+}
