@@ -4,14 +4,14 @@
 //! repository. Pure: it sees only the inventory. Whatever is not proved unneeded is live.
 
 mod fate;
+mod followers;
 
 use jiff::{SignedDuration, Timestamp};
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::inventory::{BlobId, BlobSet, Body, Inventory, Link, Repository, Target};
-use crate::oci::{Digest, TagName};
-use crate::policy::referrers::referrer_subject;
+use crate::oci::TagName;
 use crate::policy::{Decision, KeepReason, Policy, TagFacts, UntaggedFacts, Verdict};
 
 pub use fate::{Fate, Gone, Held, Pins};
@@ -329,60 +329,6 @@ impl<'m> Marker<'m> {
             self.needed.extend(alias.target);
         }
         self.needed.extend(repository.signatures.iter().map(|(_, signature)| *signature));
-    }
-
-    fn follower_subject(&self, index: usize) -> Option<BlobId> {
-        let (algorithm, hex) = referrer_subject(self.repository.tags[index].name.as_str())?;
-        self.inventory.blobs.find(&Digest::from_parts(algorithm, hex).ok()?)
-    }
-
-    /// Tags that name their subject stay with it, and bring what they point to, which may be the subject of others.
-    fn follow_subjects(&mut self, decisions: &mut [Decision]) {
-        loop {
-            let mut changed = false;
-            for (index, decision) in decisions.iter_mut().enumerate() {
-                if decision.verdict != Verdict::Follows {
-                    continue;
-                }
-                let Some(subject) = self.follower_subject(index) else { continue };
-                let kept = self.linked.get(&subject).is_some_and(|&revision| self.fates[revision].is_some());
-                if kept {
-                    decision.verdict = Verdict::Keep(KeepReason::Subject);
-                    if let Target::Manifest(id) = self.repository.tags[index].target {
-                        self.reach(id, &Held::Tag(index));
-                    }
-                    changed = true;
-                }
-            }
-            if !changed {
-                return;
-            }
-        }
-    }
-
-    /// A follower whose subject is here and goes, goes with it; one whose subject is gone has had its time or not.
-    fn settle_followers(&mut self, decisions: &mut [Decision]) {
-        for (index, decision) in decisions.iter_mut().enumerate() {
-            if decision.verdict != Verdict::Follows {
-                continue;
-            }
-            let tag = &self.repository.tags[index];
-            let here = self.follower_subject(index).is_some_and(|subject| self.linked.contains_key(&subject));
-            if here {
-                decision.verdict = Verdict::Expire(crate::policy::ExpireReason::Subject);
-            } else if let Some(policy) = self.rules.policy {
-                let name = self.repository.name.as_str();
-                *decision = policy.decide_orphaned_referrer(name, tag.tagged, self.rules.now);
-            } else {
-                decision.verdict = Verdict::Keep(KeepReason::NoPolicy);
-            }
-            if decision.is_expired() && (self.rules.young(tag.changed) || self.tag_pinned(&tag.name)) {
-                decision.verdict = Verdict::Keep(KeepReason::Young);
-            }
-            if let (Verdict::Keep(_), Target::Manifest(id)) = (&decision.verdict, &tag.target) {
-                self.reach(*id, &Held::Tag(index));
-            }
-        }
     }
 
     /// Decides about manifests that nothing kept needs. Those that belong to another such manifest share its fate; the

@@ -441,3 +441,43 @@ fn the_store_of_a_pull_through_cache() {
     job.limits.pull_through_cache = true;
     assert!(survey.check(plan, &store, &job).is_ok());
 }
+
+/// A tag that was pushed under a name such as cosign's, in a store that has only what is given.
+fn plan_of(text: &str, build: impl FnOnce(&mut Builder)) -> (Plan, Vec<Refusal>) {
+    let root = tempfile::tempdir().unwrap();
+    build(&mut Builder::new(root.path(), present()).unwrap());
+    let policy: Policy = policy(text);
+    let job: Job<'_> = job(Some(&policy), Mode::Offline);
+    let (store, survey, plan) = look(root.path(), &job, &days_later(5));
+    let refusals = survey.check(plan.clone(), &store, &job).err().map(|refused| refused.refusals);
+    (plan, refusals.unwrap_or_default())
+}
+
+#[test]
+fn a_signature_of_a_signature_that_is_kept_as_an_orphan_stays_with_it() {
+    let name = |hex: &str| format!("sha256-{hex}.sig");
+    let (plan, refusals) = plan_of(POLICY, |builder| {
+        let first = builder.image("app", &ImageSpec::new("first", vec![])).unwrap();
+        let second = builder.image("app", &ImageSpec::new("second", vec![])).unwrap();
+        // Its subject is gone, and its time is not over; its name comes after that of the one that is about it.
+        builder.tag("app", &name(&"f".repeat(64)), &first).unwrap();
+        builder.tag("app", &name(&first["sha256:".len()..]), &second).unwrap();
+    });
+    assert!(refusals.is_empty(), "{refusals:#?}");
+    assert_eq!(plan.tags_gone(), 0, "{:#?}", plan.steps);
+}
+
+#[test]
+fn a_digest_with_an_unknown_ending_is_a_tag_as_others_are() {
+    let text = POLICY.replace("{ keep: { last: 2 } }", "{ keep: { last: 1 } }");
+    let (plan, refusals) = plan_of(&text, |builder| {
+        let image = builder.image("app", &ImageSpec::new("image", vec![])).unwrap();
+        let other = builder.image("app", &ImageSpec::new("other", vec![])).unwrap();
+        builder.at(std::time::Duration::from_secs(3600));
+        builder.tag("app", &format!("sha256-{}.unknown", &image["sha256:".len()..]), &other).unwrap();
+        builder.at(std::time::Duration::ZERO);
+        builder.tag("app", "v1", &image).unwrap();
+    });
+    assert!(refusals.is_empty(), "{refusals:#?}");
+    assert_eq!(plan.tags_gone(), 1, "{:#?}", plan.steps);
+}

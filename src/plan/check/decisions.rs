@@ -120,9 +120,11 @@ pub(super) fn followers(plan: &Plan, after: &After<'_>, world: &World<'_>) -> Ve
     found
 }
 
-/// What a tag is about, when it says so: `sha256-<hex>`, alone or with a suffix that begins with a point.
+/// What a tag is about, when it says so: `sha256-<hex>`, alone or with what cosign appends. With anything else at its end
+/// it is a tag as others are.
 fn named_subject(tag: &TagName) -> Option<Digest> {
     let (algorithm, rest) = tag.as_str().split_once('-')?;
-    let hex = rest.split('.').next().unwrap_or(rest);
-    Digest::from_parts(algorithm, hex).ok()
+    let (hex, suffix) = rest.split_once('.').map_or((rest, None), |(hex, suffix)| (hex, Some(suffix)));
+    let known = suffix.is_none_or(|suffix| ["sig", "att", "sbom"].contains(&suffix));
+    Digest::from_parts(algorithm, hex).ok().filter(|_| known)
 }

@@ -1,0 +1,129 @@
+//! How long a bucket takes to read and judge, how many requests that is, and how much memory: beside one listing by the
+//! client library that goes from page to page.
+//!
+//! `cargo bench --bench buckets -- [--objects N] [--latency MILLISECONDS]`. The server is in memory, in this process, and
+//! answers late on purpose: what is measured is what waits for it.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    dead_code,
+    reason = "a bench measures time and prints, and shares the servers of the tests"
+)]
+
+#[path = "../tests/it/support.rs"]
+mod support;
+
+#[path = "../tests/it/buckets"]
+mod buckets {
+    pub mod bucket;
+    mod http;
+    pub mod memory;
+}
+
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
+
+use buckets::memory::{MemoryServer, Options};
+use futures::TryStreamExt as _;
+use regsweep::synth::{Recipe, sha256_digest};
+use serde_json::Value;
+
+const ROOT: &str = "docker/registry/v2";
+
+fn argument(name: &str, default: u64) -> u64 {
+    let mut arguments = std::env::args().skip_while(|argument| *argument != format!("--{name}"));
+    arguments.nth(1).and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// A store of some thousand objects with everything in it, and blobs and layer links up to `objects`.
+fn fill(server: &MemoryServer, objects: u64) -> usize {
+    let directory = tempfile::tempdir().expect("a directory");
+    let long_ago = SystemTime::now() - Duration::from_secs(86_400);
+    Recipe { seed: 5, ..Recipe::default() }.generate(directory.path(), long_ago).expect("a store");
+    server.insert_tree(directory.path(), "");
+    let mut count = server.snapshot().len() as u64;
+    let mut number = 0_u64;
+    while count < objects {
+        let digest = sha256_digest(&number.to_le_bytes());
+        let hex = &digest["sha256:".len()..];
+        server.insert(&format!("{ROOT}/blobs/sha256/{}/{hex}/data", &hex[..2]), "", long_ago);
+        let repository = format!("{ROOT}/repositories/team{}/app{}", number % 20, number % 300);
+        server.insert(&format!("{repository}/_layers/sha256/{hex}/link"), digest.clone(), long_ago);
+        number += 1;
+        count += 2;
+    }
+    server.snapshot().len()
+}
+
+struct Run {
+    seconds: f64,
+    peak_bytes: u64,
+    report: Value,
+}
+
+fn plan(server: &MemoryServer, cache: &std::path::Path, concurrency: &str) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_regsweep"));
+    let url = server.bucket().url("");
+    command.args(["plan", &url, "--json", "--concurrency", concurrency]).env("XDG_CACHE_HOME", cache);
+    server.bucket().lead(&mut command);
+    command.stdout(std::process::Stdio::piped());
+    let start = Instant::now();
+    let mut child = command.spawn().expect("regsweep runs");
+    let status = format!("/proc/{}/status", child.id());
+    // Its output is read on the side, so that it never waits for us.
+    let mut pipe = child.stdout.take().expect("its output");
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut pipe, &mut text).map(|_| text)
+    });
+    let mut peak_bytes = 0;
+    while child.try_wait().expect("its status").is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        peak_bytes = peak_bytes.max(kib.unwrap_or(0) * 1024);
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let text = reader.join().expect("a reader").expect("its output");
+    Run { seconds, peak_bytes, report: serde_json::from_str(&text).expect("one document") }
+}
+
+fn main() {
+    let (objects, latency) = (argument("objects", 300_000), argument("latency", 20));
+    let server = MemoryServer::start(Options::default());
+    let objects = fill(&server, objects);
+    server.set(|options| options.latency = Duration::from_millis(latency));
+    println!("{objects} objects, {latency} ms a request");
+
+    let start = Instant::now();
+    let store = server.bucket().store();
+    let listed = support::wait(store.list(None).try_fold(0_usize, |count, _| async move { Ok(count + 1) }));
+    let flat = start.elapsed().as_secs_f64();
+    let pages = objects.div_ceil(1000);
+    assert_eq!(listed.expect("a listing"), objects);
+
+    println!("{:<34} {:>9} {:>7} {:>7} {:>7} {:>10}", "", "seconds", "LIST", "GET", "HEAD", "peak MiB");
+    println!("{:<34} {flat:>9.2} {pages:>7}", "one listing, page by page");
+    let cache = tempfile::tempdir().expect("a directory");
+    for (what, concurrency, again) in [
+        ("plan, 64 at once, first run", "64", false),
+        ("plan, 64 at once, second run", "64", true),
+        ("plan, 1 at once, second run", "1", true),
+    ] {
+        let run = plan(&server, cache.path(), concurrency);
+        let cost = |kind: &str| run.report["requests"][kind].as_u64().unwrap_or(0);
+        let mib = run.peak_bytes as f64 / f64::from(1 << 20);
+        println!(
+            "{what:<34} {:>9.2} {:>7} {:>7} {:>7} {mib:>10.1}",
+            run.seconds,
+            cost("list"),
+            cost("get"),
+            cost("stat")
+        );
+        println!("{:<34} {:>9.3}", "  seconds : one listing", run.seconds / flat);
+        println!("{:<34} {:>9.3}", "  LIST : ceil(objects / 1000)", cost("list") as f64 / pages as f64);
+        println!("{:<34} {:>9.0}", "  peak bytes an object", run.peak_bytes as f64 / objects as f64);
+        assert!(!again || cost("get") == 0, "a second run reads no manifest");
+    }
+}
