@@ -4,6 +4,7 @@
 //! `cargo bench --bench buckets -- [--objects N] [--latency MILLISECONDS]`. The server is in memory, in this process, and
 //! answers late on purpose: what is measured is what waits for it.
 #![allow(
+    clippy::cast_precision_loss,
     clippy::disallowed_methods,
     clippy::print_stdout,
     dead_code,
