@@ -181,7 +181,7 @@ pub struct Session {
 ///
 /// # Errors
 /// When there is no registry, or the store cannot be opened.
-pub fn open(location: &Location, access: Access) -> Result<WriteStore, PipelineError> {
+pub fn open(location: &Location, access: &Access) -> Result<WriteStore, PipelineError> {
     let store = ReadStore::open(location, access)?;
     tokio::task::block_in_place(|| scan::detect(&store))?;
     Ok(WriteStore::open(location, access)?)
@@ -197,6 +197,7 @@ pub async fn begin(
     limits: &Limits,
     clock: &dyn Clock,
 ) -> Result<Session, PipelineError> {
+    store.claim_state().await?;
     let run = run_name(clock.now());
     let lease = Lease::take(store, clock, &run, limits.clock_skew).await?;
     let recovered = recover::recover(store, layout, lease.number(), clock.now()).await?;

@@ -81,6 +81,9 @@ struct StoreArgs {
     #[arg(long, value_name = "N", env = "REGSWEEP_CONCURRENCY",
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: Option<u16>,
+    /// Where to keep lease, journal and reports, as a path or URL, when not in the store [default: .regsweep in the store]
+    #[arg(long, value_name = "URL", env = "REGSWEEP_STATE")]
+    state: Option<String>,
     /// Requests to a bucket in a second, at most
     #[arg(long, value_name = "N", env = "REGSWEEP_MAX_REQUESTS_PER_SECOND",
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -153,10 +156,10 @@ impl From<SweepError> for Failure {
 }
 
 fn store_exit(error: &StoreError) -> Exit {
-    if matches!(error, StoreError::Location { .. } | StoreError::Settings { .. }) {
-        Exit::Usage
-    } else {
-        Exit::Unreachable
+    match error {
+        StoreError::Location { .. } | StoreError::Settings { .. } => Exit::Usage,
+        StoreError::OtherState { .. } => Exit::Refused,
+        _ => Exit::Unreachable,
     }
 }
 
@@ -237,8 +240,12 @@ impl StoreArgs {
         })
     }
 
-    fn access(&self) -> Access {
-        Access { concurrency: self.concurrency.map(usize::from), per_second: self.max_requests_per_second }
+    fn access(&self) -> Result<Access, Failure> {
+        Ok(Access {
+            concurrency: self.concurrency.map(usize::from),
+            per_second: self.max_requests_per_second,
+            state: self.state.as_deref().map(str::parse).transpose()?,
+        })
     }
 
     /// The manifest cache, where there is one to be had. A directory's manifests are as fast to read as the cache, so it
@@ -266,12 +273,12 @@ impl StoreArgs {
 
     /// The store, for a command that must not change it.
     fn open(&self) -> Result<ReadStore, Failure> {
-        Ok(ReadStore::open(&self.location()?, self.access())?)
+        Ok(ReadStore::open(&self.location()?, &self.access()?)?)
     }
 
     /// The store, for a command that was asked to change it.
     fn open_to_change(&self) -> Result<WriteStore, Failure> {
-        Ok(pipeline::open(&self.location()?, self.access())?)
+        Ok(pipeline::open(&self.location()?, &self.access()?)?)
     }
 
     fn registry_configuration(&self) -> Result<Option<RegistryConfig>, Failure> {

@@ -82,6 +82,12 @@ pub enum StoreError {
         /// The store's answer, told in one line: the client library's own text says everything three times.
         answer: Box<object_store::Error>,
     },
+    /// The state that was given with `--state` is that of another store.
+    #[error("the state there belongs to {owner}: give each store a state of its own")]
+    OtherState {
+        /// The other store's URL.
+        owner: String,
+    },
     /// The state could not be read or written.
     #[error("cannot {operation} regsweep's state at {key}: {}", advice::told(answer))]
     State {

@@ -47,6 +47,9 @@ pub use tree::{Near, Tree};
 /// Where regsweep keeps what it must remember, below the store's root and outside everything a registry reads.
 pub const STATE_DIRECTORY: &str = ".regsweep";
 
+/// The state object that says whose state it is, where that could be in doubt: a store's URL.
+const OWNER: &str = "store";
+
 /// Which store a plan was made for. A plan is refused on any other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,17 +67,19 @@ impl std::fmt::Display for Identity {
 }
 
 /// How to reach a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     /// Requests at once; `None` for what suits the kind of store.
     pub concurrency: Option<usize>,
     /// Requests in a second at most, to a bucket.
     pub per_second: Option<u32>,
+    /// Where to remember what must be remembered, instead of in the store itself. The trash is always in the store.
+    pub state: Option<Location>,
 }
 
 impl Access {
     /// What suits the kind of store.
-    pub const DEFAULT: Self = Self { concurrency: None, per_second: None };
+    pub const DEFAULT: Self = Self { concurrency: None, per_second: None, state: None };
 
     /// Requests at once. A directory is as fast as its disks and this machine; a bucket answers late and to many at once.
     pub fn concurrency(&self, location: &Location) -> usize {
@@ -90,6 +95,10 @@ impl Access {
 pub struct ReadStore {
     tree: Arc<Tree>,
     state: Option<Arc<dyn ObjectStore>>,
+    /// What is in the store beside the registry: the state, unless that is elsewhere, and the trash.
+    own: Option<Arc<dyn ObjectStore>>,
+    /// The state is elsewhere, where that of another store may be by mistake.
+    elsewhere: bool,
     identity: Identity,
     meter: Arc<Meter>,
     progress: Arc<Progress>,
@@ -102,52 +111,32 @@ impl ReadStore {
     /// # Errors
     /// [`StoreError::Open`] when the directory is not there or may not be read, [`StoreError::Settings`] when a bucket's
     /// settings are wrong.
-    pub fn open(location: &Location, access: Access) -> Result<Self, StoreError> {
-        let path = match location {
-            Location::Directory(path) => path,
+    pub fn open(location: &Location, access: &Access) -> Result<Self, StoreError> {
+        let meter = Arc::new(Meter::default());
+        let (tree, own, identity) = match location {
+            Location::Directory(path) => open_directory(path, &meter)?,
             Location::Bucket(bucket) => {
-                return Self::open_bucket(bucket, access.concurrency(location), access);
+                let identity = Identity { url: bucket.url(), fingerprint: bucket.place() };
+                let bucket =
+                    Bucket::open(bucket, meter.clone(), access.concurrency(location), access.per_second)?;
+                let own = PrefixStore::new(bucket.objects().clone(), bucket.path(STATE_DIRECTORY)?);
+                (Tree::Bucket(bucket), Some(Arc::new(own) as Arc<dyn ObjectStore>), identity)
             }
         };
-        let open_error = |source| StoreError::Open { place: path.display().to_string(), source };
-        let canonical = path.canonicalize().map_err(open_error)?;
-        let meter = Arc::new(Meter::default());
-        let tree = LocalTree::open(&canonical, meter.clone()).map_err(open_error)?;
-        let fingerprint = tree
-            .inode(crate::layout::DISTRIBUTION_ROOT)
-            .map_err(open_error)?
-            .map_or_else(|| "none".to_owned(), |inode| format!("inode {inode}"));
-        let url = url::Url::from_file_path(&canonical)
-            .map_or_else(|()| canonical.display().to_string(), |url| url.to_string());
-        let state_root = canonical.join(STATE_DIRECTORY);
-        let state = if state_root.is_dir() { Some(open_state(&state_root, &meter)?) } else { None };
-        let tree = Arc::new(Tree::Directory(tree));
+        let state = match &access.state {
+            None => own.clone(),
+            Some(Location::Directory(path)) if !path.is_dir() => None,
+            Some(elsewhere) => Some(open_elsewhere(elsewhere, access, &meter)?),
+        };
         Ok(Self {
-            tree,
+            tree: Arc::new(tree),
             state,
-            identity: Identity { url, fingerprint },
-            meter,
-            progress: Arc::default(),
-            concurrency: access.concurrency(location),
-        })
-    }
-
-    fn open_bucket(
-        location: &BucketLocation,
-        concurrency: usize,
-        access: Access,
-    ) -> Result<Self, StoreError> {
-        let meter = Arc::new(Meter::default());
-        let bucket = Bucket::open(location, meter.clone(), concurrency, access.per_second)?;
-        let state = PrefixStore::new(bucket.objects().clone(), bucket.path(STATE_DIRECTORY)?);
-        let identity = Identity { url: location.url(), fingerprint: location.place() };
-        Ok(Self {
-            tree: Arc::new(Tree::Bucket(bucket)),
-            state: Some(Arc::new(state)),
+            own,
+            elsewhere: access.state.is_some(),
             identity,
             meter,
             progress: Arc::default(),
-            concurrency,
+            concurrency: access.concurrency(location),
         })
     }
 
@@ -188,8 +177,8 @@ impl ReadStore {
                 let modified = modified(&result.meta);
                 Ok(Some((result.bytes().await.map_err(error("read"))?, modified)))
             }
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(source) => Err(error("read")(source)),
+            Err(answer) if is_absence(&answer) => Ok(None),
+            Err(answer) => Err(error("read")(answer)),
         }
     }
 
@@ -198,7 +187,38 @@ impl ReadStore {
     /// # Errors
     /// [`StoreError::State`] when the listing is not complete.
     pub async fn list_state(&self, prefix: &str) -> Result<Vec<StateObject>, StoreError> {
-        let Some(state) = &self.state else { return Ok(Vec::new()) };
+        Self::list_of(self.state.as_ref(), prefix).await
+    }
+
+    /// All keys of the trash, which is in the store wherever the state is, as [`ReadStore::list_state`] gives keys.
+    ///
+    /// # Errors
+    /// [`StoreError::State`] when the listing is not complete.
+    pub async fn list_trash(&self, prefix: &str) -> Result<Vec<StateObject>, StoreError> {
+        Self::list_of(self.own.as_ref(), prefix).await
+    }
+
+    /// Whether the state is that of this store. One that is elsewhere may have been given by mistake.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherState`] when it is another's.
+    pub async fn check_state(&self) -> Result<(), StoreError> {
+        if !self.elsewhere {
+            return Ok(());
+        }
+        match self.get_state(OWNER).await? {
+            Some((owner, _)) if *owner != *self.identity.url.as_bytes() => {
+                Err(StoreError::OtherState { owner: String::from_utf8_lossy(&owner).into_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn list_of(
+        state: Option<&Arc<dyn ObjectStore>>,
+        prefix: &str,
+    ) -> Result<Vec<StateObject>, StoreError> {
+        let Some(state) = state else { return Ok(Vec::new()) };
         let mut found: Vec<StateObject> = state
             .list(Some(&state_path(prefix)?))
             .map_ok(|meta| StateObject {
@@ -237,20 +257,37 @@ impl WriteStore {
     ///
     /// # Errors
     /// As [`ReadStore::open`]; also when the state directory cannot be made.
-    pub fn open(location: &Location, access: Access) -> Result<Self, StoreError> {
+    pub fn open(location: &Location, access: &Access) -> Result<Self, StoreError> {
         let mut read = ReadStore::open(location, access)?;
-        let state = match (read.tree(), &read.state) {
-            (Tree::Bucket(_), Some(state)) => state.clone(),
-            (Tree::Directory(tree), _) => {
-                let state_root = tree.path().join(STATE_DIRECTORY);
-                std::fs::create_dir_all(&state_root)
-                    .map_err(|source| StoreError::Open { place: state_root.display().to_string(), source })?;
-                open_state(&state_root, &read.meter)?
+        if let Tree::Directory(tree) = read.tree() {
+            let state_root = tree.path().join(STATE_DIRECTORY);
+            make_directory(&state_root)?;
+            read.own = Some(open_state(&state_root, &read.meter)?);
+        }
+        let state = match &access.state {
+            None => read.own.clone(),
+            Some(elsewhere) => {
+                if let Location::Directory(path) = elsewhere {
+                    make_directory(path)?;
+                }
+                Some(open_elsewhere(elsewhere, access, &read.meter)?)
             }
-            (Tree::Bucket(_), None) => unreachable!("a bucket is opened with its state"),
         };
+        let Some(state) = state else { unreachable!("a store that is written to has a state") };
         read.state = Some(state.clone());
         Ok(Self { read, state })
+    }
+
+    /// Writes into a state that is elsewhere whose it is, unless it is somebody's.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherState`] when it is another's.
+    pub async fn claim_state(&self) -> Result<(), StoreError> {
+        self.read.check_state().await?;
+        if self.read.elsewhere && self.read.get_state(OWNER).await?.is_none() {
+            self.put_state(OWNER, self.read.identity.url.clone().into_bytes()).await?;
+        }
+        Ok(())
     }
 
     /// The reading half.
@@ -302,6 +339,44 @@ impl WriteStore {
 /// A state key as the object store's path.
 pub(crate) fn state_path(key: &str) -> Result<ObjectPath, StoreError> {
     ObjectPath::parse(key).map_err(|error| StoreError::state("name", key, error.into()))
+}
+
+fn open_directory(
+    path: &Path,
+    meter: &Arc<Meter>,
+) -> Result<(Tree, Option<Arc<dyn ObjectStore>>, Identity), StoreError> {
+    let error = |source| StoreError::Open { place: path.display().to_string(), source };
+    let canonical = path.canonicalize().map_err(error)?;
+    let tree = LocalTree::open(&canonical, meter.clone()).map_err(error)?;
+    let fingerprint = tree
+        .inode(crate::layout::DISTRIBUTION_ROOT)
+        .map_err(error)?
+        .map_or_else(|| "none".to_owned(), |inode| format!("inode {inode}"));
+    let url = url::Url::from_file_path(&canonical)
+        .map_or_else(|()| canonical.display().to_string(), |url| url.to_string());
+    let own_root = canonical.join(STATE_DIRECTORY);
+    let own = if own_root.is_dir() { Some(open_state(&own_root, meter)?) } else { None };
+    Ok((Tree::Directory(tree), own, Identity { url, fingerprint }))
+}
+
+fn open_elsewhere(
+    location: &Location,
+    access: &Access,
+    meter: &Arc<Meter>,
+) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    match location {
+        Location::Directory(path) => open_state(path, meter),
+        Location::Bucket(bucket) => {
+            let bucket =
+                Bucket::open(bucket, meter.clone(), access.concurrency(location), access.per_second)?;
+            Ok(Arc::new(PrefixStore::new(bucket.objects().clone(), bucket.path("")?)))
+        }
+    }
+}
+
+fn make_directory(path: &Path) -> Result<(), StoreError> {
+    std::fs::create_dir_all(path)
+        .map_err(|source| StoreError::Open { place: path.display().to_string(), source })
 }
 
 fn open_state(root: &Path, meter: &Arc<Meter>) -> Result<Arc<dyn ObjectStore>, StoreError> {

@@ -57,7 +57,10 @@ pub enum SweepError {
         limit: SignedDuration,
     },
     /// The store replaces what it was asked only to create.
-    #[error("the store does not honour create-if-absent, so two sweepers could not be told apart")]
+    #[error(
+        "the store does not honour create-if-absent, so two sweepers could not be told apart: give --state a place that \
+         does, such as a directory, and the same one to every sweeper of this store"
+    )]
     NoConditions,
     /// A state object is not understood.
     #[error("the state object {key} is not understood; it may be from another version of regsweep")]

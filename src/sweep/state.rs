@@ -50,6 +50,7 @@ pub struct Memory {
 /// # Errors
 /// When the state cannot be read, or is of another version: nothing is decided on half a memory.
 pub async fn read(store: &ReadStore) -> Result<Memory, SweepError> {
+    store.check_state().await?;
     let mut memory = Memory { runs: journal::runs(store).await?, ..Memory::default() };
     for object in store.list_state(CONDEMNED).await? {
         let shard: Option<CondemnedShard> = journal::read_json(store, &object.key).await?;
@@ -66,7 +67,7 @@ pub async fn read(store: &ReadStore) -> Result<Memory, SweepError> {
     }
     let started: BTreeMap<&str, Timestamp> =
         memory.runs.iter().map(|recorded| (recorded.run.run.as_str(), recorded.run.started)).collect();
-    for object in store.list_state(trash::TRASH).await? {
+    for object in store.list_trash(trash::TRASH).await? {
         let run = object.key.split('/').nth(1).unwrap_or_default();
         match started.get(run) {
             Some(since) => {

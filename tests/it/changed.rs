@@ -61,7 +61,7 @@ impl Scene {
         let clock = days_later(40);
         let policy = policy(POLICY);
         let job = job(Some(&policy), Mode::Offline);
-        let store = WriteStore::open(&location(self.root()), Access::DEFAULT).unwrap();
+        let store = WriteStore::open(&location(self.root()), &Access::DEFAULT).unwrap();
         let session = wait(pipeline::begin(&store, &Distribution, &job.limits, &clock)).unwrap();
         let (_, survey, plan) = look(self.root(), &job, &clock);
         let checked = survey.check(plan, store.read(), &job).unwrap();
@@ -140,7 +140,7 @@ fn links_far_too_long_do_not_keep_anything_from_going() {
     let (executed, before, after) = scene.sweep_after(|_| {});
     assert!(executed.failed.is_empty() && executed.skipped.is_empty(), "{executed:#?}");
     after.assert_holds(&before, &before.image("app", &untagged), "v1");
-    let store = ReadStore::open(&location(scene.root()), Access::DEFAULT).unwrap();
+    let store = ReadStore::open(&location(scene.root()), &Access::DEFAULT).unwrap();
     assert_eq!(store.requests().changes(), 0);
     assert_eq!(after.blobs().len(), 3, "a manifest, a config and a layer: {:?}", after.blobs());
 }

@@ -734,7 +734,7 @@ proptest! {
         let (store, survey, plan) = look(root, &job, &clock);
         let _ = survey.check(plan, &store, &job);
         prop_assert_eq!(store.requests().changes(), 0);
-        let store = ReadStore::open(&location(root), Access::DEFAULT).unwrap();
+        let store = ReadStore::open(&location(root), &Access::DEFAULT).unwrap();
         let survey = wait(pipeline::survey(&store, &Distribution, &job, Depth::Everything, &clock)).unwrap();
         let young = survey.in_grace(&job);
         let (classes, blobs) =
@@ -916,7 +916,7 @@ fn nothing_goes_that_the_journal_could_not_be_told() {
         let policy = rules.policy();
         let job = job(Some(&policy), Mode::Offline);
         let before = Files::of(root);
-        let store = WriteStore::open(&location(root), Access::DEFAULT).unwrap();
+        let store = WriteStore::open(&location(root), &Access::DEFAULT).unwrap();
         let run = wait(async {
             let session = pipeline::begin(&store, &Distribution, &job.limits, &clock).await.unwrap();
             // No file can be renamed over a directory that is not empty.

@@ -388,7 +388,7 @@ pub fn location(root: &Path) -> Location {
 
 /// What a look at a store says would go.
 pub fn look(root: &Path, job: &Job<'_>, clock: &Manual) -> (ReadStore, Survey, Plan) {
-    let store = ReadStore::open(&location(root), Access::DEFAULT).unwrap();
+    let store = ReadStore::open(&location(root), &Access::DEFAULT).unwrap();
     let survey = wait(pipeline::survey(&store, &Distribution, job, Depth::Names, clock)).unwrap();
     let plan = survey.plan(&store, &Distribution, job);
     (store, survey, plan)
@@ -414,7 +414,7 @@ impl Cycle {
 
 /// Plans, checks and sweeps, as `run` does.
 pub fn cycle(root: &Path, job: &Job<'_>, clock: &Manual) -> Cycle {
-    let store = WriteStore::open(&location(root), Access::DEFAULT).unwrap();
+    let store = WriteStore::open(&location(root), &Access::DEFAULT).unwrap();
     // Two runs of one process at one moment would share a name.
     clock.advance(std::time::Duration::from_millis(1));
     wait(async {
@@ -437,7 +437,7 @@ pub fn cycle(root: &Path, job: &Job<'_>, clock: &Manual) -> Cycle {
 
 /// Brings back everything that a run took.
 pub fn undo(root: &Path, run: &str, clock: &Manual) -> Restored {
-    let store = WriteStore::open(&location(root), Access::DEFAULT).unwrap();
+    let store = WriteStore::open(&location(root), &Access::DEFAULT).unwrap();
     clock.advance(std::time::Duration::from_millis(1));
     wait(async {
         let session = pipeline::begin(&store, &Distribution, &limits(None), clock).await.unwrap();

@@ -141,7 +141,7 @@ impl Walk {
     }
 
     async fn what_next(&self) -> Result<(), Failure> {
-        let store = ReadStore::open(&Location::Directory(self.registry.clone()), Access::DEFAULT)?;
+        let store = ReadStore::open(&Location::Directory(self.registry.clone()), &Access::DEFAULT)?;
         let runs = state::read(&store).await?.runs;
         let swept = runs.iter().find(|recorded| matches!(recorded.run.kind, RunKind::Sweep(_)));
         let run = swept.map_or("RUN", |recorded| recorded.run.run.as_str());

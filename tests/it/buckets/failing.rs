@@ -161,6 +161,29 @@ fn a_store_that_ignores_conditions_is_not_swept() {
     let finished = scene.with_policy(server.bucket(), "run", &["--offline"]).expect(3);
     assert!(finished.stderr.contains("create-if-absent"), "{}", finished.stderr);
     assert_eq!(keys(&server), before);
+
+    // With its state elsewhere it is.
+    let state = Scene::text(&scene.directory.path().join("state"));
+    let with_state = |command: &str, more: &[&str]| {
+        scene.with_policy(server.bucket(), command, &[&["--state", &state][..], more].concat())
+    };
+    let report = with_state("run", &["--offline", "--json"]).expect(0).json();
+    assert!(number(&report, &["executed", "done", "sweep"]) > 10);
+    assert_ne!(keys(&server), before);
+    let own: BTreeSet<String> =
+        server.snapshot().into_keys().filter(|key| key.contains("/.regsweep/")).collect();
+    assert!(
+        own.iter().all(|key| key.contains("/.regsweep/trash/")),
+        "only the trash is in the store: {own:#?}"
+    );
+    let run = report["run"].as_str().expect("a name");
+    let url = server.bucket().url(PREFIX);
+    scene.on(server.bucket(), &["restore", &url, run, "--state", &state]).expect(0);
+    assert_eq!(keys(&server), before);
+    // Another store's state is refused.
+    let store = Scene::text(&scene.store());
+    let other = scene.on(server.bucket(), &["status", &store, "--state", &state]).expect(3);
+    assert!(other.stderr.contains("belongs to s3://registry/pre/fix"), "{}", other.stderr);
 }
 
 #[test]

@@ -89,7 +89,29 @@ fn on_azurite() {
     sweeps_and_restores_as_a_directory(&Scene::tiny(), &servers::bucket(Kind::Azurite));
 }
 
-/// That server takes no writes of Google's XML protocol, so reading is what there is to see.
+/// That server takes no writes of Google's XML protocol: the state is elsewhere, and nothing is put in the trash.
+#[test]
+fn on_fake_gcs() {
+    let bucket = servers::bucket(Kind::FakeGcs);
+    let scene = Scene::tiny();
+    upload(&scene, &bucket);
+    let policy = scene.directory.path().join("policy.yaml");
+    let text = std::fs::read_to_string(&policy).expect("the policy");
+    std::fs::write(&policy, text.replace("trash: { keep: 7d }", "trash: { keep: 0 }")).expect("the policy");
+    let state = Scene::text(&scene.directory.path().join("state"));
+    let before = keys(&bucket);
+    scene.in_directory("run", &["--offline"]).expect(0);
+    let report =
+        scene.with_policy(&bucket, "run", &["--offline", "--json", "--state", &state]).expect(0).json();
+    let after = keys(&bucket);
+    assert_eq!(after, scene.keys());
+    assert!(before.len() > after.len() + 50);
+    assert_eq!(report["executed"]["failed"].as_array().map(Vec::len), Some(0));
+    let again =
+        scene.with_policy(&bucket, "run", &["--offline", "--json", "--state", &state]).expect(0).json();
+    assert_eq!(number(&again, &["planned_steps"]), 0, "{again:#}");
+}
+
 #[test]
 fn an_audit_and_a_plan_on_fake_gcs() {
     let bucket = servers::bucket(Kind::FakeGcs);
