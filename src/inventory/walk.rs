@@ -112,12 +112,7 @@ impl<'s> Scanner<'s> {
                     }
                     leaf => batch.directory(leaf, &child),
                 },
-                Kind::File => {
-                    if let Some(meta) = self.tree.stat(&child)? {
-                        batch.file(self.layout, &child, meta);
-                    }
-                }
-                Kind::Symlink | Kind::Other => batch.stranger(&child, kind),
+                kind => self.visit_object(&child, kind, &mut batch)?,
             }
         }
         batch.not_utf8(key, &list.foreign);
@@ -148,12 +143,7 @@ impl<'s> Scanner<'s> {
                         leaves.push(child);
                     }
                 },
-                Kind::File => {
-                    if let Some(meta) = self.tree.stat(&child)? {
-                        batch.file(self.layout, &child, meta);
-                    }
-                }
-                Kind::Symlink | Kind::Other => batch.stranger(&child, kind),
+                kind => self.visit_object(&child, kind, &mut batch)?,
             }
         }
         batch.not_utf8(key, &list.foreign);
@@ -177,6 +167,16 @@ impl<'s> Scanner<'s> {
                 }
             });
         }
+    }
+
+    /// A file with its size and times, or what no registry makes.
+    fn visit_object(&self, key: &str, kind: Kind, batch: &mut Batch) -> Result<(), StoreError> {
+        if kind != Kind::File {
+            batch.stranger(key, kind);
+        } else if let Some(meta) = self.tree.stat(key)? {
+            batch.file(self.layout, key, meta);
+        }
+        Ok(())
     }
 
     /// The names in a directory that its parent has just listed. One that may not be read hides what it holds, so it

@@ -341,10 +341,10 @@ pub(crate) fn state_path(key: &str) -> Result<ObjectPath, StoreError> {
     ObjectPath::parse(key).map_err(|error| StoreError::state("name", key, error.into()))
 }
 
-fn open_directory(
-    path: &Path,
-    meter: &Arc<Meter>,
-) -> Result<(Tree, Option<Arc<dyn ObjectStore>>, Identity), StoreError> {
+/// A store's keys, what of ours is among them, and which store it is.
+type Opened = (Tree, Option<Arc<dyn ObjectStore>>, Identity);
+
+fn open_directory(path: &Path, meter: &Arc<Meter>) -> Result<Opened, StoreError> {
     let error = |source| StoreError::Open { place: path.display().to_string(), source };
     let canonical = path.canonicalize().map_err(error)?;
     let tree = LocalTree::open(&canonical, meter.clone()).map_err(error)?;
