@@ -16,6 +16,7 @@ use crate::store::{StoreError, Tree, WriteStore};
 mod held;
 pub mod journal;
 pub mod lease;
+mod place;
 pub mod recover;
 pub mod restore;
 mod selection;

@@ -11,7 +11,7 @@ use super::journal::{
 use super::lease::Lease;
 use super::selection::Selection;
 use super::trash::{self, BroughtBack};
-use super::{SweepError, Workers, state, step};
+use super::{SweepError, Workers, place, state};
 use crate::config::values::Period;
 use crate::graph::Pins;
 use crate::layout::{Entry, RegistryLayout};
@@ -280,5 +280,5 @@ fn restore_link(store: &WriteStore, link: &SavedLink) -> Result<Option<bool>, St
 
 /// A blob's place in the trash names it.
 pub fn blob_in_trash(place: &str) -> Option<Digest> {
-    step::blob_of_place(place).map(|(digest, _)| digest)
+    place::blob_of_place(place).map(|(digest, _)| digest)
 }

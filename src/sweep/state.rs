@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::journal::{self, Recorded, RunKind};
-use super::{RunReport, SweepError, step, trash};
+use super::{RunReport, SweepError, place, trash};
 use crate::graph::Pins;
 use crate::oci::Digest;
 use crate::plan::build::TrashItem;
@@ -71,7 +71,7 @@ pub async fn read(store: &ReadStore) -> Result<Memory, SweepError> {
         let run = object.key.split('/').nth(1).unwrap_or_default();
         match started.get(run) {
             Some(since) => {
-                let blob = step::blob_of_place(&object.key);
+                let blob = place::blob_of_place(&object.key);
                 memory.trash.push(TrashItem {
                     run: run.to_owned(),
                     digest: blob.map(|(digest, _)| digest),
