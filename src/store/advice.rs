@@ -1,15 +1,13 @@
 //! What an object store's refusal means, in one line, and what to do about it.
 
-/// The words of an error and everything behind it.
+/// An error and everything behind it, the outermost first.
+fn layers(error: &object_store::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |layer| layer.source())
+}
+
+/// The words of all of them.
 fn words(error: &object_store::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text.push('\n');
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
+    layers(error).map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// What is wrong in one line: advice where there is some, and what the store itself said.
@@ -20,12 +18,7 @@ pub(super) fn told(error: &object_store::Error) -> String {
 
 /// The store's own code and message, without the layers around them.
 fn said(error: &object_store::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text = inner.to_string();
-        source = inner.source();
-    }
+    let text = layers(error).last().map(ToString::to_string).unwrap_or_default();
     let element = |name: &str| {
         let (_, rest) = text.split_once(&format!("<{name}>"))?;
         rest.split_once(&format!("</{name}>")).map(|(value, _)| value.trim())

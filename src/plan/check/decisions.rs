@@ -2,6 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::tagged::follows;
 use super::{After, Violation, World};
 use crate::inventory::{BlobId, Link, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
@@ -120,11 +121,8 @@ pub(super) fn followers(plan: &Plan, after: &After<'_>, world: &World<'_>) -> Ve
     found
 }
 
-/// What a tag is about, when it says so: `sha256-<hex>`, alone or with what cosign appends. With anything else at its end
-/// it is a tag as others are.
+/// What a tag is about, when it says so.
 fn named_subject(tag: &TagName) -> Option<Digest> {
-    let (algorithm, rest) = tag.as_str().split_once('-')?;
-    let (hex, suffix) = rest.split_once('.').map_or((rest, None), |(hex, suffix)| (hex, Some(suffix)));
-    let known = suffix.is_none_or(|suffix| ["sig", "att", "sbom"].contains(&suffix));
-    Digest::from_parts(algorithm, hex).ok().filter(|_| known)
+    let (algorithm, hex) = follows(tag)?;
+    Digest::from_parts(algorithm, hex).ok()
 }

@@ -44,6 +44,18 @@ fn a_page_that_hides_the_next_is_noticed() {
 }
 
 #[test]
+fn a_full_page_that_hides_the_next_is_noticed() {
+    let scene = Scene::new(&regsweep::synth::Recipe::default());
+    let server = MemoryServer::start(Options::default());
+    server.insert_tree(&scene.store(), PREFIX);
+    let before = keys(&server);
+    server.fault(Fault::always("ListObjectsV2", Effect::Ends));
+    let finished = scene.with_policy(server.bucket(), "run", &["--offline"]).expect(4);
+    assert!(finished.stderr.contains("ended its listing before"), "{}", finished.stderr);
+    assert_eq!(keys(&server), before);
+}
+
+#[test]
 fn a_store_that_asks_to_slow_down_is_asked_more_slowly() {
     let (scene, server) = served(Options { page: 50, ..Options::default() });
     let expected = scene.in_directory("audit", &["--json"]).expect(0).json();

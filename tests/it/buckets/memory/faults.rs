@@ -22,6 +22,8 @@ pub enum Effect {
     HangUpMidway,
     /// A listing says that there is more, and not how to ask for it.
     NoToken,
+    /// A listing says that a page is the last, and it is not.
+    Ends,
     /// A bulk delete does not delete these keys, and says so with this error code.
     RefuseKeys {
         /// Whole keys.

@@ -177,14 +177,15 @@ impl S3 for Operations {
         let page = self.page(&input.bucket, query, input.max_keys)?;
         let count = page.objects.len() + page.prefixes.len();
         let (contents, common_prefixes, token) = listed(page);
-        let torn =
-            request.extensions.get::<Within>().is_some_and(|within| within.0.contains(&Effect::NoToken));
+        let within = request.extensions.get::<Within>();
+        let meets = |effect: &Effect| within.is_some_and(|within| within.0.contains(effect));
+        let (torn, ended) = (meets(&Effect::NoToken), meets(&Effect::Ends));
         ok(ListObjectsV2Output {
             key_count: i32::try_from(count).ok(),
             contents,
             common_prefixes,
-            is_truncated: Some(torn || token.is_some()),
-            next_continuation_token: token.filter(|_| !torn),
+            is_truncated: Some(torn || (token.is_some() && !ended)),
+            next_continuation_token: token.filter(|_| !torn && !ended),
             name: Some(input.bucket),
             prefix: input.prefix,
             delimiter: input.delimiter,

@@ -66,7 +66,7 @@ impl S3Access for Gate {
                     return Err(s3_error!(InternalError));
                 }
                 Effect::LoseReply | Effect::CutBody | Effect::HangUpMidway => torn.set(effect),
-                Effect::NoToken | Effect::RefuseKeys { .. } => within.push(effect),
+                Effect::NoToken | Effect::Ends | Effect::RefuseKeys { .. } => within.push(effect),
             }
         }
         context.extensions_mut().insert(Within(within));
