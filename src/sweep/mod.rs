@@ -13,6 +13,7 @@ use crate::layout::RegistryLayout;
 use crate::plan::{Action, CheckedPlan, Counts, Plan};
 use crate::store::{StoreError, Tree, WriteStore};
 
+pub mod cache;
 mod held;
 pub mod journal;
 pub mod lease;
