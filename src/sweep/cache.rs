@@ -402,26 +402,26 @@ mod tests {
     fn a_purge_needs_every_cache_to_be_clearable() {
         let (nowhere, memory, redis) =
             (config(""), config("blobdescriptor: inmemory"), config("blobdescriptor: redis"));
-        let url = vec!["http://user:hidden@registry:5000".to_owned()];
+        let (none, url): (&[String], &[String]) = (&[], &["http://user:hidden@registry:5000".to_owned()]);
         let with = Some("redis://:hidden@other:7000/1");
         // Configuration, --redis, --registry-url, --assume-restarted; whether a purge is forbidden; what is said.
-        let cases: &[(Option<&RegistryConfig>, Option<&str>, &[String], bool, bool, &str)] = &[
-            (None, None, &[], false, true, "it is not known whether the registry caches"),
-            (None, None, &url, false, false, "through http://registry:5000"),
-            (None, None, &[], true, false, "by a restart"),
-            (None, with, &[], false, false, "Redis at other:7000/1, cleared there"),
-            (Some(&nowhere), None, &[], false, false, "caches no blob descriptors"),
-            (Some(&memory), None, &[], false, true, "memory: not invalidated"),
-            (Some(&memory), None, &url, false, false, "memory: invalidated through http://registry:5000"),
-            (Some(&memory), None, &[], true, false, "by a restart"),
+        let cases = [
+            (None, None, none, false, true, "it is not known whether the registry caches"),
+            (None, None, url, false, false, "through http://registry:5000"),
+            (None, None, none, true, false, "by a restart"),
+            (None, with, none, false, false, "Redis at other:7000/1, cleared there"),
+            (Some(&nowhere), None, none, false, false, "caches no blob descriptors"),
+            (Some(&memory), None, none, false, true, "memory: not invalidated"),
+            (Some(&memory), None, url, false, false, "memory: invalidated through http://registry:5000"),
+            (Some(&memory), None, none, true, false, "by a restart"),
             // What Redis forgets does not help a registry that has it in memory.
-            (Some(&memory), with, &[], false, true, "memory: not invalidated"),
-            (Some(&redis), None, &[], false, false, "Redis at cache:6379/0, cleared there"),
-            (Some(&redis), with, &[], false, false, "Redis at other:7000/1, cleared there"),
+            (Some(&memory), with, none, false, true, "memory: not invalidated"),
+            (Some(&redis), None, none, false, false, "Redis at cache:6379/0, cleared there"),
+            (Some(&redis), with, none, false, false, "Redis at other:7000/1, cleared there"),
         ];
         for (config, redis, registries, restarted, forbidden, said) in cases {
-            let caches = Caches::of(*config, *redis, registries, *restarted).unwrap();
-            assert_eq!(caches.forbids_purge().is_some(), *forbidden, "{caches:?}");
+            let caches = Caches::of(config, redis, registries, restarted).unwrap();
+            assert_eq!(caches.forbids_purge().is_some(), forbidden, "{caches:?}");
             assert!(caches.describe().contains(said), "{}", caches.describe());
             assert!(!format!("{caches:?}{}", caches.describe()).contains("hidden"), "{caches:?}");
             if let Some(advice) = caches.forbids_purge() {
@@ -457,7 +457,7 @@ mod tests {
         let links = [(RepositoryName::found("a").unwrap(), Digest::of(b"x"))];
         let caches = Caches::of(Some(&config("")), None, &urls, false).unwrap();
         assert_eq!(caches.evict(&links, &[]).await.unwrap(), Evicted::default());
-        let cached = Caches::of(Some(&config("blobdescriptor: inmemory")), None, &urls, false).unwrap();
-        assert!(matches!(cached.evict(&links, &[]).await, Err(CacheError::Unreachable { .. })));
+        let asked = Caches::of(Some(&config("blobdescriptor: inmemory")), None, &urls, false).unwrap();
+        assert!(matches!(asked.evict(&links, &[]).await, Err(CacheError::Unreachable { .. })));
     }
 }

@@ -177,8 +177,10 @@ impl Server {
     fn failed(&self, source: RedisError, connecting: bool) -> CacheError {
         let server = self.to_string();
         let code = source.code().unwrap_or_default();
+        // What refuses the choice of a database is told in the detail alone.
+        let refuses = |word: &str| code == word || source.detail().is_some_and(|told| told.starts_with(word));
         if source.kind() == ErrorKind::AuthenticationFailed
-            || matches!(code, "NOAUTH" | "NOPERM" | "WRONGPASS" | "DENIED")
+            || ["NOAUTH", "NOPERM", "WRONGPASS", "DENIED"].into_iter().any(refuses)
         {
             return CacheError::RedisRefused { server, source };
         }

@@ -1,5 +1,6 @@
 //! A registry process, asked through its own API.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::error::Error as _;
 use std::io;
@@ -104,7 +105,7 @@ impl Registry {
         if base.query().is_some() || base.fragment().is_some() {
             return Err(refused("what follows ? or # is not understood"));
         }
-        let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(|text| text.into_owned());
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(Cow::into_owned);
         let credentials = match (base.username(), base.password()) {
             ("", None) => None,
             (username, password) => {
