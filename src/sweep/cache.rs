@@ -17,6 +17,7 @@ use crate::oci::{Digest, RepositoryName};
 
 mod redis;
 mod registry;
+mod session;
 mod token;
 
 use self::redis::Server;
@@ -359,7 +360,7 @@ impl Caches {
             Kept::InMemory | Kept::Unknown => true,
         };
         if through_registries && !links.is_empty() && !self.registries.is_empty() {
-            let client = registry::client()?;
+            let client = session::client()?;
             let all = self.registries.iter().map(|registry| registry.evict(&client, &links));
             evicted.registry_entries = futures::future::try_join_all(all).await?.into_iter().sum();
         }
@@ -377,7 +378,7 @@ impl Caches {
         if self.registries.is_empty() {
             return Ok(Vec::new());
         }
-        let client = registry::client()?;
+        let client = session::client()?;
         let all = self.registries.iter().map(|registry| {
             let client = &client;
             async move { Ok((registry.name().to_owned(), registry.probe(client).await?)) }

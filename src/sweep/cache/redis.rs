@@ -131,12 +131,7 @@ impl Server {
 
     fn run(&self, commands: &[Vec<String>]) -> Result<u64, CacheError> {
         let client = self.client()?;
-        let connected = client.get_connection_with_timeout(CONNECT).and_then(|connection| {
-            connection.set_read_timeout(Some(ANSWER))?;
-            connection.set_write_timeout(Some(ANSWER))?;
-            Ok(connection)
-        });
-        let mut connection = connected.map_err(|source| self.failed(source, true))?;
+        let mut connection = self.connect(&client).map_err(|source| self.failed(source, true))?;
         let mut deleted = 0;
         for batch in commands.chunks(BATCH) {
             deleted += delete(&mut connection, batch).map_err(|source| self.failed(source, false))?;
@@ -144,8 +139,19 @@ impl Server {
         Ok(deleted)
     }
 
+    fn connect(&self, client: &Client) -> RedisResult<Connection> {
+        let mut connection = client.get_connection_with_timeout(CONNECT)?;
+        connection.set_read_timeout(Some(ANSWER))?;
+        connection.set_write_timeout(Some(ANSWER))?;
+        // Not left to the client, whose error would not say whether it is for want of a password.
+        if self.db != 0 {
+            redis::cmd("SELECT").arg(self.db).exec(&mut connection)?;
+        }
+        Ok(connection)
+    }
+
     fn client(&self) -> Result<Client, CacheError> {
-        let mut settings = RedisConnectionInfo::default().set_db(self.db);
+        let mut settings = RedisConnectionInfo::default();
         if let Some(username) = &self.username {
             settings = settings.set_username(username);
         }
@@ -177,10 +183,8 @@ impl Server {
     fn failed(&self, source: RedisError, connecting: bool) -> CacheError {
         let server = self.to_string();
         let code = source.code().unwrap_or_default();
-        // What refuses the choice of a database is told in the detail alone.
-        let refuses = |word: &str| code == word || source.detail().is_some_and(|told| told.starts_with(word));
         if source.kind() == ErrorKind::AuthenticationFailed
-            || ["NOAUTH", "NOPERM", "WRONGPASS", "DENIED"].into_iter().any(refuses)
+            || matches!(code, "NOAUTH" | "NOPERM" | "WRONGPASS" | "DENIED")
         {
             return CacheError::RedisRefused { server, source };
         }

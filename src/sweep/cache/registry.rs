@@ -1,41 +1,22 @@
 //! A registry process, asked through its own API.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::io;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use percent_encoding::percent_decode_str;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Method, RequestBuilder, StatusCode};
-use serde::Deserialize;
+use reqwest::{Client, Method, StatusCode};
 use url::Url;
 
-use super::token::{self, Challenge};
+use super::session::{API_VERSION, Answer, Request, Session, chain};
 use super::{CacheError, ReadOnly};
 use crate::config::registry::Secret;
 use crate::oci::{Digest, RepositoryName};
 
-const CONNECT: Duration = Duration::from_secs(5);
-
-/// How long one request may take: a registry asks its bucket before it answers.
-const ANSWER: Duration = Duration::from_secs(60);
-
 /// Links of one registry that are asked about side by side.
 const CONCURRENCY: usize = 8;
-
-/// How often a request is made that fails on the way, or is answered "later".
-const ATTEMPTS: u32 = 3;
-
-/// Bytes of an answer's body that are read; what is looked for is an error's code.
-const BODY: usize = 64 * 1024;
-
-/// The header that distribution sends with every answer, its errors among them.
-const API_VERSION: &str = "docker-distribution-api-version";
 
 /// The repository that is pretended to be pushed to.
 const PROBE: &str = "regsweep/probe";
@@ -47,51 +28,6 @@ pub(super) struct Registry {
     base: Url,
     name: String,
     credentials: Option<(String, Secret)>,
-}
-
-/// An answer, its body read.
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
-/// distribution's error body.
-#[derive(Deserialize)]
-struct Errors {
-    errors: Vec<ErrorEntry>,
-}
-
-#[derive(Deserialize)]
-struct ErrorEntry {
-    code: String,
-}
-
-impl Answer {
-    fn is_of_a_registry(&self) -> bool {
-        self.headers.contains_key(API_VERSION) || self.code().is_some()
-    }
-
-    /// The first error's code, such as `BLOB_UNKNOWN`.
-    fn code(&self) -> Option<String> {
-        let Errors { errors } = serde_json::from_slice(&self.body).ok()?;
-        errors.into_iter().next().map(|error| error.code)
-    }
-}
-
-/// A client for all registries.
-pub(super) fn client() -> Result<Client, CacheError> {
-    // The first caller in the process says where the means to encrypt come from.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder()
-        .connect_timeout(CONNECT)
-        .timeout(ANSWER)
-        // Another process could answer at the end of a redirect, or behind a proxy.
-        .redirect(Policy::none())
-        .no_proxy()
-        .user_agent(concat!("regsweep/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(CacheError::Client)
 }
 
 impl Registry {
@@ -130,13 +66,21 @@ impl Registry {
         &self.name
     }
 
+    pub(super) fn base(&self) -> &Url {
+        &self.base
+    }
+
+    pub(super) fn credentials(&self) -> Option<&(String, Secret)> {
+        self.credentials.as_ref()
+    }
+
     /// Makes it forget these links, and answers how many it knew.
     pub(super) async fn evict(
         &self,
         client: &Client,
         links: &BTreeSet<(RepositoryName, Digest)>,
     ) -> Result<u64, CacheError> {
-        let session = Session { registry: self, client, tokens: Mutex::default() };
+        let session = Session::new(self, client);
         session.check().await?;
         stream::iter(links)
             .map(|(repository, digest)| session.forget(repository, digest))
@@ -147,7 +91,7 @@ impl Registry {
 
     /// Asks whether it takes writes.
     pub(super) async fn probe(&self, client: &Client) -> Result<ReadOnly, CacheError> {
-        let session = Session { registry: self, client, tokens: Mutex::default() };
+        let session = Session::new(self, client);
         let request = Request { method: Method::PUT, repository: PROBE, rest: "manifests/probe".to_owned() };
         let answer = match session.send(&request).await {
             Err(CacheError::Unreachable { source, .. }) if is_refused(&source) => {
@@ -174,43 +118,6 @@ impl Registry {
             )),
         })
     }
-}
-
-/// A request about a repository.
-struct Request<'r> {
-    method: Method,
-    /// Empty for `/v2/` itself.
-    repository: &'r str,
-    /// What follows the repository in the path.
-    rest: String,
-}
-
-impl Request<'_> {
-    fn shown(&self) -> String {
-        let path = [self.repository, &self.rest].join("/");
-        format!("{} /v2/{}", self.method, path.trim_matches('/'))
-    }
-
-    fn url(&self, base: &Url) -> Url {
-        let mut url = base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push("v2");
-            // Split, since a name found in a store may have any other letter.
-            segments.extend(self.repository.split('/').chain(self.rest.split('/')));
-            if self.repository.is_empty() {
-                segments.pop();
-            }
-        }
-        url
-    }
-}
-
-/// One registry, a client, and the tokens it was given so far.
-struct Session<'s> {
-    registry: &'s Registry,
-    client: &'s Client,
-    /// By method and repository: what a token is good for.
-    tokens: Mutex<HashMap<(Method, String), Secret>>,
 }
 
 impl Session<'_> {
@@ -247,7 +154,7 @@ impl Session<'_> {
             status => return Err(self.unexpected(&head, status)),
         }
         let answer = self.send(&delete).await?;
-        let registry = || self.registry.name.clone();
+        let registry = || self.registry.name().to_owned();
         match answer.status {
             StatusCode::ACCEPTED => Ok(true),
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
@@ -274,127 +181,6 @@ impl Session<'_> {
     fn confirm(&self, answer: &Answer) -> Result<(), CacheError> {
         if answer.is_of_a_registry() { Ok(()) } else { Err(self.not_a_registry(answer.status)) }
     }
-
-    /// Sends a request, again where that may help.
-    async fn send(&self, request: &Request<'_>) -> Result<Answer, CacheError> {
-        let mut attempt = 1;
-        loop {
-            let last = attempt == ATTEMPTS;
-            match self.send_once(request).await {
-                Ok(answer) if !last && is_passing(answer.status) => {}
-                Err(CacheError::Unreachable { source, .. }) if !last && !source.is_connect() => {}
-                answer => return answer,
-            }
-            tokio::time::sleep(Duration::from_millis(300) * attempt).await;
-            attempt += 1;
-        }
-    }
-
-    async fn send_once(&self, request: &Request<'_>) -> Result<Answer, CacheError> {
-        let answer = self.exchange(self.prepared(request)).await?;
-        let challenge = answer
-            .headers
-            .get_all(WWW_AUTHENTICATE)
-            .iter()
-            .find_map(|header| header.to_str().ok().and_then(Challenge::parse));
-        match challenge {
-            Some(challenge) if answer.status == StatusCode::UNAUTHORIZED => {
-                let token = self.token(&challenge).await?;
-                self.tokens().insert((request.method.clone(), request.repository.to_owned()), token);
-                self.exchange(self.prepared(request)).await
-            }
-            _ => Ok(answer),
-        }
-    }
-
-    fn prepared(&self, request: &Request<'_>) -> RequestBuilder {
-        let mut prepared = self.client.request(request.method.clone(), request.url(&self.registry.base));
-        if request.method == Method::PUT {
-            prepared = prepared
-                .header(CONTENT_TYPE, "application/vnd.oci.image.manifest.v1+json")
-                .body("not a manifest: does this registry take writes?");
-        }
-        let tokens = self.tokens();
-        match tokens.get(&(request.method.clone(), request.repository.to_owned())) {
-            Some(token) => prepared.bearer_auth(token.expose()),
-            None => self.with_credentials(prepared),
-        }
-    }
-
-    fn with_credentials(&self, request: RequestBuilder) -> RequestBuilder {
-        match &self.registry.credentials {
-            Some((username, password)) => request.basic_auth(username, Some(password.expose())),
-            None => request,
-        }
-    }
-
-    /// Asks the service that the registry names for a token.
-    async fn token(&self, challenge: &Challenge) -> Result<Secret, CacheError> {
-        let refused = |problem: String| CacheError::Token {
-            registry: self.registry.name.clone(),
-            realm: challenge.realm(),
-            problem,
-        };
-        let url = challenge.address(&self.registry.base).map_err(refused)?;
-        let answer = match self.exchange(self.with_credentials(self.client.get(url))).await {
-            Err(CacheError::Unreachable { source, .. }) => return Err(refused(chain(&source))),
-            answer => answer?,
-        };
-        match token::token(&answer.body) {
-            Some(token) if answer.status == StatusCode::OK => Ok(Secret::from(token)),
-            _ => Err(refused(format!("it answers {}", answer.status.as_u16()))),
-        }
-    }
-
-    async fn exchange(&self, request: RequestBuilder) -> Result<Answer, CacheError> {
-        let failed = |source: reqwest::Error| CacheError::Unreachable {
-            registry: self.registry.name.clone(),
-            source: source.without_url(),
-        };
-        let mut response = request.send().await.map_err(failed)?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let mut body = Vec::new();
-        while body.len() < BODY {
-            let Some(chunk) = response.chunk().await.map_err(failed)? else { break };
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer { status, headers, body })
-    }
-
-    fn tokens(&self) -> std::sync::MutexGuard<'_, HashMap<(Method, String), Secret>> {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn unauthorized(&self, request: &Request<'_>, status: StatusCode) -> CacheError {
-        CacheError::Unauthorized {
-            registry: self.registry.name.clone(),
-            request: request.shown(),
-            status: status.as_u16(),
-        }
-    }
-
-    fn unexpected(&self, request: &Request<'_>, status: StatusCode) -> CacheError {
-        CacheError::Answer {
-            registry: self.registry.name.clone(),
-            request: request.shown(),
-            status: status.as_u16(),
-        }
-    }
-
-    fn not_a_registry(&self, status: StatusCode) -> CacheError {
-        CacheError::NotARegistry { registry: self.registry.name.clone(), status: status.as_u16() }
-    }
-}
-
-/// Whether a status says that a later attempt may succeed.
-fn is_passing(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::TOO_MANY_REQUESTS
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT
-    )
 }
 
 /// Whether nobody listens.
@@ -416,24 +202,13 @@ fn told(error: &CacheError) -> String {
     }
 }
 
-/// An error with all that caused it.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
 
+    use super::super::session::client;
     use super::*;
 
     /// A server that answers the first line and the `Authorization` of a request with a status line, headers and a body.
