@@ -218,7 +218,7 @@ pub enum CacheError {
         /// The HTTP status.
         status: u16,
     },
-    /// The token service that a registry names is not one that credentials are sent to.
+    /// The token service that a registry names gives no token, or is not one that credentials may be sent to.
     #[error(
         "{registry} asks for a token from {realm}, and none was given: {problem}; check user and password in the \
          --registry-url, and the registry's `auth: {{ token: … }}`"
@@ -443,6 +443,14 @@ mod tests {
         let through = Caches::of(Some(&config), None, &["http://r:5000".to_owned()], false).unwrap();
         assert_eq!(through.describe(), "blob descriptors in Redis: invalidated through http://r:5000");
         assert_eq!(through.forbids_purge(), None);
+    }
+
+    #[test]
+    fn what_evicts_can_be_moved_to_another_thread() {
+        fn is_send(_: impl Send) {}
+        let caches = Caches::default();
+        is_send(caches.evict(&[], &[]));
+        is_send(caches.probe_read_only());
     }
 
     #[tokio::test]

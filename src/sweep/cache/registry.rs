@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::future::try_join_all;
 use percent_encoding::percent_decode_str;
 use reqwest::{Client, Method, StatusCode};
 use url::Url;
@@ -82,11 +83,17 @@ impl Registry {
     ) -> Result<u64, CacheError> {
         let session = Session::new(self, client);
         session.check().await?;
-        stream::iter(links)
-            .map(|(repository, digest)| session.forget(repository, digest))
-            .buffer_unordered(CONCURRENCY)
-            .try_fold(0, |sum, known| async move { Ok(sum + u64::from(known)) })
-            .await
+        // Lanes that take from one list: the futures of all links at once would be many.
+        let remaining = Mutex::new(links.iter());
+        let next = || remaining.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let lanes = (0..CONCURRENCY).map(|_| async {
+            let mut known = 0;
+            while let Some((repository, digest)) = next() {
+                known += u64::from(session.forget(repository, digest).await?);
+            }
+            Ok::<u64, CacheError>(known)
+        });
+        Ok(try_join_all(lanes).await?.into_iter().sum())
     }
 
     /// Asks whether it takes writes.
@@ -206,7 +213,7 @@ fn told(error: &CacheError) -> String {
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use super::super::session::client;
     use super::*;
@@ -405,6 +412,21 @@ mod tests {
         let asked = server.asked.lock().unwrap().clone();
         let expected = format!("HEAD /v2/a/b/blobs/{}", Digest::of(b"x"));
         assert_eq!(asked, ["GET /v2/".to_owned(), expected]);
+    }
+
+    #[tokio::test]
+    async fn every_link_is_asked_about_once() {
+        let server = fake(|_, line, _| match line.split_once(' ').unwrap().0 {
+            "DELETE" => format!("202 Accepted\n{OURS}"),
+            _ => format!("200 OK\n{OURS}"),
+        });
+        let name = RepositoryName::found("a").unwrap();
+        let links: BTreeSet<_> = (0_u8..50).map(|number| (name.clone(), Digest::of(&[number]))).collect();
+        let registry = Registry::parse(&format!("http://{}", server.url)).unwrap();
+        assert_eq!(registry.evict(&client().unwrap(), &links).await.unwrap(), 50);
+        let asked = server.asked.lock().unwrap();
+        let deleted: BTreeSet<&String> = asked.iter().filter(|line| line.starts_with("DELETE")).collect();
+        assert_eq!((deleted.len(), asked.len()), (50, 101));
     }
 
     #[tokio::test]
