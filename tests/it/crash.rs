@@ -21,7 +21,8 @@ const STORAGE: &str = "docker/registry/v2";
 /// Everything that moves, deletes, publishes or makes durable. A question mark: not every processor has it.
 const POINTS: &str = "?unlinkat,?unlink,?rmdir,?renameat2,?renameat,?rename,?link,?linkat,?fsync,?fdatasync";
 
-const POLICY: &str = "\
+/// Keeps the tags `v1`, `v2` and `v3`, drops all others, and sweeps what is garbage at once.
+pub const POLICY: &str = "\
 version: 1
 grace: 0
 trash: { keep: 7d }
@@ -40,7 +41,7 @@ policies:
 
 /// Writes the store: images that share layers, indexes that share a child, referrers, orphans, an abandoned upload, and a
 /// repository of which nothing is kept.
-fn build(root: &Path) {
+pub fn build(root: &Path) {
     let now: SystemTime = System.now().into();
     let old = Duration::from_secs(30 * 24 * 3600);
     let mut builder = Builder::new(root, now).unwrap();

@@ -1,0 +1,181 @@
+//! Everything that can go wrong with a request, at every request of a run. The run ends with a word that is true of it,
+//! nothing is lost, and the next run comes to where an undisturbed one comes to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use jiff::SignedDuration;
+
+use super::memory::{Effect, Fault};
+use super::trial::{Ground, Objects, Trial, all_cases, strings, try_all};
+use crate::support::Files;
+
+/// Threads that try cases side by side. Most of a case is waiting: for a process, or until a client tries again.
+const THREADS: usize = 24;
+
+/// Set to 1, every kind is tried at every request; otherwise each kind at some, and every request with some.
+const ALL: &str = "REGSWEEP_FAULTS_ALL";
+
+const FOR_EVER: u64 = u64::MAX;
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// One way to go wrong.
+struct Kind {
+    name: &'static str,
+    effect: Effect,
+    /// To which operations it happens; all, when there are none.
+    to: &'static [&'static str],
+    lasts: Lasts,
+    /// How the run may end.
+    exits: &'static [i32],
+    /// About how many requests it is tried at when not at all.
+    tries: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Lasts {
+    /// So many more times to requests like the first.
+    Again(u64),
+    /// With every request after it.
+    ForAll,
+}
+
+const LISTS: &[&str] = &["ListObjectsV2"];
+const READS: &[&str] = &["GetObject", "HeadObject"];
+const BULK: &[&str] = &["DeleteObjects"];
+
+/// Some steps failed, or the store could not be reached.
+const TROUBLE: &[i32] = &[1, 4];
+/// A client may have got over it.
+const ANY: &[i32] = &[0, 1, 3, 4];
+const DONE: &[i32] = &[0];
+
+fn kinds() -> Vec<Kind> {
+    use Lasts::{Again, ForAll};
+    let kind = |name, effect, to, lasts, exits, tries| Kind { name, effect, to, lasts, exits, tries };
+    let error = Effect::INTERNAL_ERROR;
+    vec![
+        kind("the store is down from then on", error.clone(), &[], ForAll, TROUBLE, 20),
+        kind("500 for ever", error.clone(), &[], Again(FOR_EVER), ANY, 24),
+        kind("500, and then well", error, &[], Again(2), DONE, 24),
+        kind("slow down", Effect::SLOW_DOWN, &[], Again(1), DONE, 24),
+        kind("403 for ever", Effect::ACCESS_DENIED, &[], Again(FOR_EVER), ANY, 24),
+        kind("no answer to what was not carried out", Effect::Halt, &[], Again(0), ANY, 24),
+        kind("no answer to what was carried out", Effect::HaltAfter, &[], Again(0), ANY, 24),
+        kind("a connection lost before", Effect::HangUp, &[], Again(0), ANY, 24),
+        kind("a connection lost after", Effect::LoseReply, &[], Again(0), ANY, 24),
+        kind("half a bulk delete", Effect::RefuseHalf, BULK, Again(0), DONE, 9),
+        kind("half of each bulk delete", Effect::RefuseHalf, BULK, ForAll, &[1], 9),
+        kind("a page cut", Effect::CutBody, LISTS, Again(0), &[0, 4], 12),
+        kind("a page cut each time", Effect::CutBody, LISTS, Again(FOR_EVER), &[4], 12),
+        kind("a page torn", Effect::HangUpMidway, LISTS, Again(0), &[0, 4], 12),
+        kind("a page without a token", Effect::NoToken, LISTS, Again(FOR_EVER), &[4], 12),
+        kind("a body cut", Effect::CutBody, READS, Again(0), ANY, 20),
+        kind("a body cut each time", Effect::CutBody, READS, Again(FOR_EVER), ANY, 20),
+        kind("a body torn", Effect::HangUpMidway, READS, Again(0), ANY, 20),
+        kind("gone when it is read", Effect::NO_SUCH_KEY, READS, Again(0), ANY, 40),
+        kind("gone whenever it is read", Effect::NO_SUCH_KEY, READS, Again(FOR_EVER), ANY, 40),
+        kind("an hour ahead", Effect::Shift(HOUR), &[], Again(FOR_EVER), ANY, 20),
+        kind("an hour behind", Effect::Shift(-HOUR), &[], Again(FOR_EVER), ANY, 20),
+        kind("an hour ahead from then on", Effect::Shift(HOUR), &[], ForAll, ANY, 20),
+        kind("an hour behind from then on", Effect::Shift(-HOUR), &[], ForAll, ANY, 20),
+    ]
+}
+
+impl Kind {
+    fn fault(&self, nth: u64) -> Fault {
+        match self.lasts {
+            Lasts::Again(times) => Fault::nth("*", nth, self.effect.clone()).again(times),
+            Lasts::ForAll => Fault::from_nth("*", nth, self.effect.clone()),
+        }
+    }
+
+    /// At which requests it is tried, from 1.
+    fn tried_at(&self, place: usize, operations: &[String]) -> Vec<u64> {
+        let concerns = |operation: &&str| self.to.is_empty() || self.to.contains(operation);
+        let at: Vec<u64> = (1..)
+            .zip(operations)
+            .filter(|(_, operation)| concerns(&operation.as_str()))
+            .map(|(nth, _)| nth)
+            .collect();
+        let step = if all_cases(ALL) { 1 } else { at.len().div_ceil(self.tries).max(1) };
+        at.into_iter().skip(place % step).step_by(step).collect()
+    }
+}
+
+/// A run that is disturbed.
+struct Disturbed {
+    arguments: Vec<String>,
+    before: Objects,
+    after: Files,
+    operations: Vec<String>,
+}
+
+impl Disturbed {
+    fn new(ground: &Ground, arguments: &[&str], before: Objects) -> Self {
+        let arguments = strings(arguments);
+        let trial = Trial::new(ground, PAGE);
+        trial.begin(&before);
+        trial.run("run", &arguments).expect(0);
+        let operations: Vec<String> =
+            trial.server.requests().into_iter().map(|request| request.operation).collect();
+        let kinds: BTreeSet<&String> = operations.iter().collect();
+        assert!(operations.len() > 100 && kinds.len() >= 5, "{}: {kinds:?}", operations.len());
+        Self { arguments, before, after: trial.files(), operations }
+    }
+
+    fn disturb(&self, ground: &Ground) {
+        let kinds = kinds();
+        let cases: Vec<(&Kind, u64)> = (0..)
+            .zip(&kinds)
+            .flat_map(|(place, kind)| {
+                kind.tried_at(place, &self.operations).into_iter().map(move |nth| (kind, nth))
+            })
+            .collect();
+        let met: Mutex<BTreeMap<(&str, i32, bool), usize>> = Mutex::default();
+        try_all(ground, THREADS, PAGE, &cases, |trial, (kind, nth)| {
+            let ended = self.attempt(trial, kind, *nth);
+            *met.lock().unwrap().entry((kind.name, ended.0, ended.1)).or_default() += 1;
+        });
+        for ((name, exit, touched), times) in met.into_inner().unwrap() {
+            let touched = if touched { "something was done" } else { "nothing was done" };
+            eprintln!("{times:4} times {name}: exit {exit}, {touched}");
+        }
+    }
+
+    /// One case; the exit code, and whether anything of the registry was changed.
+    fn attempt(&self, trial: &Trial<'_>, kind: &Kind, nth: u64) -> (i32, bool) {
+        let operation = self.operations.get(usize::try_from(nth).unwrap() - 1).map_or("", String::as_str);
+        let what = format!("{} at request {nth} of {} ({operation})", kind.name, self.operations.len());
+        trial.begin(&self.before);
+        let before = trial.files();
+        trial.server.fault(kind.fault(nth));
+        let mut command = trial.command("run", &self.arguments);
+        let ended = command.env("AWS_TIMEOUT", "2s").output().expect("regsweep runs");
+        trial.server.heal();
+        let ended = crate::registry::command::Finished::new(&ended);
+        assert!(kind.exits.contains(&ended.status), "{what}: {ended:?}");
+        let said = ended.status == 0
+            || ended.status == 1
+            || ended.stderr.contains("error: ")
+            || !ended.stdout.is_empty();
+        assert!(said, "{what}: it says nothing: {ended:?}");
+        let now = trial.files();
+        trial.ground.assert_nothing_lost(&now, &what);
+        let again = trial.run("run", &self.arguments);
+        assert_eq!(again.status, 0, "{what} ({}), then a run: {again:?}", ended.status);
+        trial.files().assert_same_content(&self.after, &format!("{what} ({}), then a run", ended.status));
+        (ended.status, now.0.len() != before.0.len())
+    }
+}
+
+/// Names in a page of a listing: a few pages for each.
+const PAGE: usize = 20;
+
+#[test]
+fn an_offline_run_survives_every_fault_at_every_request() {
+    let ground = Ground::new();
+    let policy = ground.policy("trash.yaml", &[]);
+    let arguments = ["-p", &policy, "--offline", "--json", "--concurrency", "1"];
+    Disturbed::new(&ground, &arguments, ground.origin.clone()).disturb(&ground);
+}

@@ -1,0 +1,159 @@
+//! A process that is killed at each of its requests that change a bucket, before the request is carried out and after,
+//! when nobody has told it yet. Whatever it had in hand, nothing is lost and the next run comes to the same end.
+
+use std::time::Duration;
+
+use super::memory::{Effect, Fault, MemoryServer, WRITES};
+use super::trial::{Ground, Objects, Trial, strings, try_all};
+use super::{PREFIX, number, part};
+use crate::support::Files;
+
+/// Threads that try cases side by side: most of a case is waiting for processes.
+const THREADS: usize = 4;
+
+/// What is killed.
+struct Scenario {
+    command: &'static str,
+    arguments: Vec<String>,
+    /// What the bucket holds before.
+    before: Objects,
+    /// What is there after it, when nobody kills it.
+    after: Files,
+    /// How many requests of it change something.
+    writes: u64,
+}
+
+impl Scenario {
+    /// Runs the command once from `before`, undisturbed.
+    fn new(trial: &Trial<'_>, command: &'static str, arguments: &[&str], before: Objects) -> Self {
+        let arguments = strings(arguments);
+        trial.begin(&before);
+        trial.run(command, &arguments).expect(0);
+        let (after, writes) = (trial.files(), trial.writes() as u64);
+        assert!(writes > 12, "{command}: only {writes} requests change something");
+        trial.ground.assert_nothing_lost(&after, "an uninterrupted run");
+        Self { command, arguments, before, after, writes }
+    }
+}
+
+/// When a request is halted, and how many there may be at once.
+const MOMENTS: [(Effect, &str); 2] = [(Effect::Halt, "1"), (Effect::HaltAfter, "8")];
+
+/// Kills the command of a scenario at every request, runs it again, and then has `look` look on.
+fn kill_everywhere(ground: &Ground, scenario: &Scenario, look: impl Fn(&Trial<'_>, u64, &str) + Sync) {
+    let cases: Vec<(u64, &(Effect, &str))> =
+        MOMENTS.iter().flat_map(|moment| (1..=scenario.writes + 1).map(move |nth| (nth, moment))).collect();
+    try_all(ground, THREADS, 1000, &cases, |trial, (nth, (effect, concurrency))| {
+        let what = format!("{} killed at {nth} of {} by {effect:?}", scenario.command, scenario.writes);
+        trial.begin(&scenario.before);
+        trial.server.fault(Fault::nth(WRITES, *nth, effect.clone()));
+        let mut command = trial.command(scenario.command, &scenario.arguments);
+        command.args(["--concurrency", concurrency]);
+        let ended = trial.kill_when_halted(command);
+        if *nth > scenario.writes {
+            assert_eq!(ended.map(|ended| ended.status), Some(0), "{what}: there was one more");
+        } else if let Some(ended) = ended {
+            panic!("{what}: it ended before: {ended:?}");
+        }
+        ground.assert_nothing_lost(&trial.files(), &what);
+        trial.files().assert_holds(&ground.files, &kept_throughout(scenario), &what);
+        let again = trial.run(scenario.command, &scenario.arguments);
+        assert_eq!(again.status, 0, "{what}: {again:?}");
+        trial.files().assert_same_content(&scenario.after, &what);
+        look(trial, *nth, &what);
+    });
+}
+
+/// What is there before and after.
+fn kept_throughout(scenario: &Scenario) -> std::collections::BTreeSet<String> {
+    let before = |key: &&String| scenario.before.contains_key(&format!("{PREFIX}{key}"));
+    scenario.after.0.keys().filter(before).cloned().collect()
+}
+
+fn first(ground: &Ground) -> Trial<'_> {
+    Trial::new(ground, 1000)
+}
+
+#[test]
+fn a_run_killed_at_any_request_loses_nothing_and_all_it_took_comes_back() {
+    let ground = Ground::new();
+    let policy = ground.policy("trash.yaml", &[]);
+    let arguments = ["-p", &policy, "--offline", "--json"];
+    let scenario = Scenario::new(&first(&ground), "run", &arguments, ground.origin.clone());
+    assert!(scenario.after.0.len() + 30 < ground.files.0.len(), "the run takes a good part");
+    kill_everywhere(&ground, &scenario, |trial, nth, what| {
+        if nth % 3 == 0 {
+            trial.assert_settled(&scenario.arguments, what);
+        }
+        trial.restore_all(what);
+        trial.files().assert_same_content(&ground.files, &format!("{what}, and restored"));
+    });
+}
+
+#[test]
+fn a_run_without_trash_killed_at_any_request_loses_nothing() {
+    let ground = Ground::new();
+    let policy = ground.policy("no-trash.yaml", &[("trash: { keep: 7d }", "trash: { keep: 0 }")]);
+    let arguments = ["-p", &policy, "--offline", "--json"];
+    let scenario = Scenario::new(&first(&ground), "run", &arguments, ground.origin.clone());
+    assert!(!trashes(&ground, &scenario), "nothing is put in the trash");
+    kill_everywhere(&ground, &scenario, |trial, nth, what| {
+        if nth % 3 == 0 {
+            trial.assert_settled(&scenario.arguments, what);
+        }
+    });
+}
+
+fn trashes(ground: &Ground, scenario: &Scenario) -> bool {
+    let trial = first(ground);
+    trial.begin(&scenario.before);
+    trial.run(scenario.command, &scenario.arguments).expect(0);
+    has_trash(&trial.server)
+}
+
+fn has_trash(server: &MemoryServer) -> bool {
+    server.snapshot().keys().any(|key| key.contains("/.regsweep/trash/"))
+}
+
+#[test]
+fn a_restore_killed_at_any_request_is_ended_by_the_next_one() {
+    let ground = Ground::new();
+    let policy = ground.policy("trash.yaml", &[]);
+    let trial = first(&ground);
+    trial.begin(&ground.origin);
+    let sweep = strings(&["-p", &policy, "--offline", "--json"]);
+    let report = trial.run("run", &sweep).expect(0).json();
+    let run = part(&report, &["run"]).as_str().expect("a name").to_owned();
+    assert!(has_trash(&trial.server) && number(&report, &["executed", "done", "sweep"]) > 5);
+    let swept = trial.server.snapshot();
+    let scenario = Scenario::new(&trial, "restore", &[&run, "--json"], swept);
+    scenario.after.assert_same_content(&ground.files, "an uninterrupted restore");
+    kill_everywhere(&ground, &scenario, |trial, nth, what| {
+        // What came back is pinned: but for uploads, which are no images, a run takes nothing again.
+        if nth % 3 == 0 {
+            trial.run("run", &sweep).expect(0);
+            let (mut now, mut then) = (trial.files(), ground.files.clone());
+            for files in [&mut now, &mut then] {
+                files.0.retain(|key, _| !key.contains("/_uploads/"));
+            }
+            now.assert_same_content(&then, &format!("{what}, then a run"));
+        }
+    });
+}
+
+#[test]
+fn the_second_cycle_beside_a_registry_killed_at_any_request_loses_nothing() {
+    let ground = Ground::new();
+    let policy = ground.policy("online.yaml", &[("grace: 0", "grace: 1s")]);
+    let arguments = ["-p", &policy, "--json"];
+    let trial = first(&ground);
+    trial.begin(&ground.origin);
+    trial.run("run", &strings(&arguments)).expect(0);
+    std::thread::sleep(Duration::from_millis(1_200));
+    let before = trial.server.snapshot();
+    let scenario = Scenario::new(&trial, "run", &arguments, before);
+    kill_everywhere(&ground, &scenario, |trial, _, what| {
+        trial.restore_all(what);
+        trial.files().assert_same_content(&ground.files, &format!("{what}, and restored"));
+    });
+}
