@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use jiff::SignedDuration;
 
-use super::memory::{Effect, Fault};
+use super::memory::{Effect, Etags, Fault, Options, Request};
 use super::trial::{Ground, Objects, Trial, all_cases, strings, try_all};
 use crate::support::Files;
 
@@ -26,6 +26,8 @@ struct Kind {
     /// To which operations it happens; all, when there are none.
     to: &'static [&'static str],
     lasts: Lasts,
+    /// Whether the run may believe that a tag is gone that is not.
+    believed: bool,
     /// How the run may end.
     exits: &'static [i32],
     /// About how many requests it is tried at when not at all.
@@ -52,7 +54,10 @@ const DONE: &[i32] = &[0];
 
 fn kinds() -> Vec<Kind> {
     use Lasts::{Again, ForAll};
-    let kind = |name, effect, to, lasts, exits, tries| Kind { name, effect, to, lasts, exits, tries };
+    let kind = |name, effect, to, lasts, exits, tries| {
+        let believed = effect == Effect::NO_SUCH_KEY;
+        Kind { name, effect, to, lasts, believed, exits, tries }
+    };
     let error = Effect::INTERNAL_ERROR;
     vec![
         kind("the store is down from then on", error.clone(), &[], ForAll, TROUBLE, 20),
@@ -65,7 +70,7 @@ fn kinds() -> Vec<Kind> {
         kind("a connection lost before", Effect::HangUp, &[], Again(0), ANY, 24),
         kind("a connection lost after", Effect::LoseReply, &[], Again(0), ANY, 24),
         kind("half a bulk delete", Effect::RefuseHalf, BULK, Again(0), DONE, 9),
-        kind("half of each bulk delete", Effect::RefuseHalf, BULK, ForAll, &[1], 9),
+        kind("half of each bulk delete", Effect::RefuseHalf, BULK, ForAll, TROUBLE, 9),
         kind("a page cut", Effect::CutBody, LISTS, Again(0), &[0, 4], 12),
         kind("a page cut each time", Effect::CutBody, LISTS, Again(FOR_EVER), &[4], 12),
         kind("a page torn", Effect::HangUpMidway, LISTS, Again(0), &[0, 4], 12),
@@ -91,13 +96,10 @@ impl Kind {
     }
 
     /// At which requests it is tried, from 1.
-    fn tried_at(&self, place: usize, operations: &[String]) -> Vec<u64> {
-        let concerns = |operation: &&str| self.to.is_empty() || self.to.contains(operation);
-        let at: Vec<u64> = (1..)
-            .zip(operations)
-            .filter(|(_, operation)| concerns(&operation.as_str()))
-            .map(|(nth, _)| nth)
-            .collect();
+    fn tried_at(&self, place: usize, requests: &[Request]) -> Vec<u64> {
+        let concerns = |operation: &str| self.to.is_empty() || self.to.contains(&operation);
+        let numbered = (1..).zip(requests).filter(|(_, request)| concerns(&request.operation));
+        let at: Vec<u64> = numbered.map(|(nth, _)| nth).collect();
         let step = if all_cases(ALL) { 1 } else { at.len().div_ceil(self.tries).max(1) };
         at.into_iter().skip(place % step).step_by(step).collect()
     }
@@ -106,34 +108,35 @@ impl Kind {
 /// A run that is disturbed.
 struct Disturbed {
     arguments: Vec<String>,
+    options: Options,
     before: Objects,
     after: Files,
-    operations: Vec<String>,
+    requests: Vec<Request>,
 }
 
 impl Disturbed {
-    fn new(ground: &Ground, arguments: &[&str], before: Objects) -> Self {
+    fn new(ground: &Ground, arguments: &[&str], options: Options, before: Objects) -> Self {
         let arguments = strings(arguments);
-        let trial = Trial::new(ground, PAGE);
+        let trial = Trial::new(ground, &options);
         trial.begin(&before);
         trial.run("run", &arguments).expect(0);
-        let operations: Vec<String> =
-            trial.server.requests().into_iter().map(|request| request.operation).collect();
-        let kinds: BTreeSet<&String> = operations.iter().collect();
-        assert!(operations.len() > 100 && kinds.len() >= 5, "{}: {kinds:?}", operations.len());
-        Self { arguments, before, after: trial.files(), operations }
+        let requests = trial.server.requests();
+        let kinds: BTreeSet<&String> = requests.iter().map(|request| &request.operation).collect();
+        assert!(requests.len() > 100 && kinds.len() >= 5, "{}: {kinds:?}", requests.len());
+        Self { arguments, options, before, after: trial.files(), requests }
     }
 
-    fn disturb(&self, ground: &Ground) {
-        let kinds = kinds();
+    fn disturb(&self, ground: &Ground, wanted: impl Fn(&Kind) -> bool) {
+        let mut kinds = kinds();
+        kinds.retain(wanted);
         let cases: Vec<(&Kind, u64)> = (0..)
             .zip(&kinds)
             .flat_map(|(place, kind)| {
-                kind.tried_at(place, &self.operations).into_iter().map(move |nth| (kind, nth))
+                kind.tried_at(place, &self.requests).into_iter().map(move |nth| (kind, nth))
             })
             .collect();
         let met: Mutex<BTreeMap<(&str, i32, bool), usize>> = Mutex::default();
-        try_all(ground, THREADS, PAGE, &cases, |trial, (kind, nth)| {
+        try_all(ground, THREADS, &self.options, &cases, |trial, (kind, nth)| {
             let ended = self.attempt(trial, kind, *nth);
             *met.lock().unwrap().entry((kind.name, ended.0, ended.1)).or_default() += 1;
         });
@@ -145,8 +148,8 @@ impl Disturbed {
 
     /// One case; the exit code, and whether anything of the registry was changed.
     fn attempt(&self, trial: &Trial<'_>, kind: &Kind, nth: u64) -> (i32, bool) {
-        let operation = self.operations.get(usize::try_from(nth).unwrap() - 1).map_or("", String::as_str);
-        let what = format!("{} at request {nth} of {} ({operation})", kind.name, self.operations.len());
+        let Request { operation, key } = &self.requests[usize::try_from(nth).unwrap() - 1];
+        let what = format!("{} at request {nth} of {} ({operation} {key})", kind.name, self.requests.len());
         trial.begin(&self.before);
         let before = trial.files();
         trial.server.fault(kind.fault(nth));
@@ -162,6 +165,9 @@ impl Disturbed {
         assert!(said, "{what}: it says nothing: {ended:?}");
         let now = trial.files();
         trial.ground.assert_nothing_lost(&now, &what);
+        if !kind.believed {
+            trial.ground.assert_no_tag_dangles(&now, &what);
+        }
         let again = trial.run("run", &self.arguments);
         assert_eq!(again.status, 0, "{what} ({}), then a run: {again:?}", ended.status);
         trial.files().assert_same_content(&self.after, &format!("{what} ({}), then a run", ended.status));
@@ -172,10 +178,25 @@ impl Disturbed {
 /// Names in a page of a listing: a few pages for each.
 const PAGE: usize = 20;
 
+fn options() -> Options {
+    Options { page: PAGE, ..Options::default() }
+}
+
 #[test]
 fn an_offline_run_survives_every_fault_at_every_request() {
-    let ground = Ground::new();
+    let ground = Ground::new(&Options::default());
     let policy = ground.policy("trash.yaml", &[]);
     let arguments = ["-p", &policy, "--offline", "--json", "--concurrency", "1"];
-    Disturbed::new(&ground, &arguments, ground.origin.clone()).disturb(&ground);
+    Disturbed::new(&ground, &arguments, options(), ground.origin.clone()).disturb(&ground, |_| true);
+}
+
+/// Where an entity tag is no MD5, what a tag points to is read and not concluded.
+#[test]
+fn what_is_gone_when_it_is_read_is_not_gone_where_tags_are_read() {
+    let options = Options { etags: Etags::Opaque, ..options() };
+    let ground = Ground::new(&options);
+    let policy = ground.policy("trash.yaml", &[]);
+    let arguments = ["-p", &policy, "--offline", "--json", "--concurrency", "1"];
+    let disturbed = Disturbed::new(&ground, &arguments, options, ground.origin.clone());
+    disturbed.disturb(&ground, |kind| kind.believed);
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::memory::{Effect, Fault, MemoryServer, WRITES};
+use super::memory::{Effect, Fault, MemoryServer, Options, WRITES};
 use super::trial::{Ground, Objects, Trial, strings, try_all};
 use super::{PREFIX, number, part};
 use crate::support::Files;
@@ -43,7 +43,7 @@ const MOMENTS: [(Effect, &str); 2] = [(Effect::Halt, "1"), (Effect::HaltAfter, "
 fn kill_everywhere(ground: &Ground, scenario: &Scenario, look: impl Fn(&Trial<'_>, u64, &str) + Sync) {
     let cases: Vec<(u64, &(Effect, &str))> =
         MOMENTS.iter().flat_map(|moment| (1..=scenario.writes + 1).map(move |nth| (nth, moment))).collect();
-    try_all(ground, THREADS, 1000, &cases, |trial, (nth, (effect, concurrency))| {
+    try_all(ground, THREADS, &Options::default(), &cases, |trial, (nth, (effect, concurrency))| {
         let what = format!("{} killed at {nth} of {} by {effect:?}", scenario.command, scenario.writes);
         trial.begin(&scenario.before);
         trial.server.fault(Fault::nth(WRITES, *nth, effect.clone()));
@@ -56,6 +56,7 @@ fn kill_everywhere(ground: &Ground, scenario: &Scenario, look: impl Fn(&Trial<'_
             panic!("{what}: it ended before: {ended:?}");
         }
         ground.assert_nothing_lost(&trial.files(), &what);
+        ground.assert_no_tag_dangles(&trial.files(), &what);
         trial.files().assert_holds(&ground.files, &kept_throughout(scenario), &what);
         let again = trial.run(scenario.command, &scenario.arguments);
         assert_eq!(again.status, 0, "{what}: {again:?}");
@@ -71,12 +72,12 @@ fn kept_throughout(scenario: &Scenario) -> std::collections::BTreeSet<String> {
 }
 
 fn first(ground: &Ground) -> Trial<'_> {
-    Trial::new(ground, 1000)
+    Trial::new(ground, &Options::default())
 }
 
 #[test]
 fn a_run_killed_at_any_request_loses_nothing_and_all_it_took_comes_back() {
-    let ground = Ground::new();
+    let ground = Ground::new(&Options::default());
     let policy = ground.policy("trash.yaml", &[]);
     let arguments = ["-p", &policy, "--offline", "--json"];
     let scenario = Scenario::new(&first(&ground), "run", &arguments, ground.origin.clone());
@@ -92,7 +93,7 @@ fn a_run_killed_at_any_request_loses_nothing_and_all_it_took_comes_back() {
 
 #[test]
 fn a_run_without_trash_killed_at_any_request_loses_nothing() {
-    let ground = Ground::new();
+    let ground = Ground::new(&Options::default());
     let policy = ground.policy("no-trash.yaml", &[("trash: { keep: 7d }", "trash: { keep: 0 }")]);
     let arguments = ["-p", &policy, "--offline", "--json"];
     let scenario = Scenario::new(&first(&ground), "run", &arguments, ground.origin.clone());
@@ -117,7 +118,7 @@ fn has_trash(server: &MemoryServer) -> bool {
 
 #[test]
 fn a_restore_killed_at_any_request_is_ended_by_the_next_one() {
-    let ground = Ground::new();
+    let ground = Ground::new(&Options::default());
     let policy = ground.policy("trash.yaml", &[]);
     let trial = first(&ground);
     trial.begin(&ground.origin);
@@ -143,7 +144,7 @@ fn a_restore_killed_at_any_request_is_ended_by_the_next_one() {
 
 #[test]
 fn the_second_cycle_beside_a_registry_killed_at_any_request_loses_nothing() {
-    let ground = Ground::new();
+    let ground = Ground::new(&Options::default());
     let policy = ground.policy("online.yaml", &[("grace: 0", "grace: 1s")]);
     let arguments = ["-p", &policy, "--json"];
     let trial = first(&ground);

@@ -28,10 +28,11 @@ pub struct Ground {
 }
 
 impl Ground {
-    pub fn new() -> Self {
+    /// As a server with these options holds it.
+    pub fn new(options: &Options) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         crash::build(&directory.path().join("store"));
-        let server = MemoryServer::start(Options::default());
+        let server = MemoryServer::start(options.clone());
         server.insert_tree(&directory.path().join("store"), PREFIX);
         Self { origin: server.snapshot(), files: server.files(PREFIX), directory }
     }
@@ -53,18 +54,23 @@ impl Ground {
         Scene::text(&path)
     }
 
-    /// Asserts what must always be true: nothing changed, nothing new, what the policy keeps is there, and so is all that a
-    /// tag needs that is still there.
+    /// Asserts what must always be true: nothing changed, nothing new, and what the policy keeps is there.
     pub fn assert_nothing_lost(&self, now: &Files, what: &str) {
         let alien: Vec<_> = now.0.keys().filter(|key| !self.files.0.contains_key(*key)).collect();
         assert!(alien.is_empty(), "{what}: nobody wrote {alien:#?}");
+        now.assert_holds(&self.files, &now.0.keys().cloned().collect(), what);
         for tag in ["v1", "v2", "v3"] {
             let image = self.files.image_of_tag("team/app", tag);
             assert!(image.len() > 5, "the image of {tag} is {image:?}");
             now.assert_holds(&self.files, &image, &format!("{what}: {tag}"));
         }
+    }
+
+    /// Asserts that all that a tag needs is there as long as its link is, though the policy lets it go.
+    pub fn assert_no_tag_dangles(&self, now: &Files, what: &str) {
         for (repository, tag) in now.tags() {
-            let image = self.files.image_of_tag(&repository, &tag);
+            let target = self.files.target(&repository, &tag).expect("a whole link");
+            let image = self.files.image(&repository, &target);
             now.assert_holds(&self.files, &image, &format!("{what}: {tag}, which was not yet taken"));
         }
     }
@@ -77,9 +83,8 @@ pub struct Trial<'g> {
 }
 
 impl<'g> Trial<'g> {
-    /// A server whose listings have pages of `page` names.
-    pub fn new(ground: &'g Ground, page: usize) -> Self {
-        Self { ground, server: MemoryServer::start(Options { page, ..Options::default() }) }
+    pub fn new(ground: &'g Ground, options: &Options) -> Self {
+        Self { ground, server: MemoryServer::start(options.clone()) }
     }
 
     /// Begins anew with these objects.
@@ -187,7 +192,7 @@ pub fn all_cases(variable: &str) -> bool {
 pub fn try_all<C: Sync>(
     ground: &Ground,
     threads: usize,
-    page: usize,
+    options: &Options,
     cases: &[C],
     attempt: impl Fn(&Trial<'_>, &C) + Sync,
 ) {
@@ -197,7 +202,7 @@ pub fn try_all<C: Sync>(
             .map(|_| {
                 scope.spawn(|| {
                     let mut failed = Vec::new();
-                    let mut trial = Trial::new(ground, page);
+                    let mut trial = Trial::new(ground, options);
                     while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let tried =
                             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| attempt(&trial, case)));
@@ -206,7 +211,7 @@ pub fn try_all<C: Sync>(
                             let text =
                                 text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
                             failed.push(text.unwrap_or_default());
-                            trial = Trial::new(ground, page);
+                            trial = Trial::new(ground, options);
                         }
                     }
                     failed
