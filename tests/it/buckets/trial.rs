@@ -13,7 +13,7 @@ use super::memory::{MemoryServer, Options, Stored, writes};
 use super::{PREFIX, Scene};
 use crate::crash;
 use crate::registry::command::{Finished, regsweep_command};
-use crate::support::Files;
+use crate::support::{Files, tag_directory};
 
 /// Everything in a bucket.
 pub type Objects = BTreeMap<String, Stored>;
@@ -177,6 +177,20 @@ impl<'g> Trial<'g> {
 pub fn kill(child: &mut Child) {
     child.kill().expect("a child");
     child.wait().expect("a child");
+}
+
+/// The files without what is left of tags that are gone: links to what they once pointed to.
+pub fn without_remains_of_tags(files: &Files) -> Files {
+    let mut files = files.clone();
+    let tags: BTreeSet<String> =
+        files.tags().iter().map(|(repository, tag)| tag_directory(repository, tag)).collect();
+    files.0.retain(|key, _| match key.split_once("/index/") {
+        Some((directory, _)) if directory.contains("/_manifests/tags/") => {
+            tags.contains(&format!("{directory}/"))
+        }
+        _ => true,
+    });
+    files
 }
 
 pub fn strings(words: &[&str]) -> Vec<String> {

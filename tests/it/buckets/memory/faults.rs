@@ -41,8 +41,9 @@ pub enum Effect {
         /// Such as `AccessDenied`.
         code: &'static str,
     },
-    /// A bulk delete deletes every other of its keys, and says of the rest that it failed.
-    RefuseHalf,
+    /// A bulk delete deletes half of its keys, and says of the rest that it failed. `true` has those fail that `false`
+    /// deletes; which those are is the same in every request.
+    RefuseHalf(bool),
     /// The time that it tells of every object is so much later than it is.
     Shift(SignedDuration),
     /// It takes that much longer.

@@ -65,6 +65,19 @@ fn refused(within: Option<&Within>) -> BTreeMap<String, &'static str> {
     refused.flatten().collect()
 }
 
+/// The half of all keys that a bulk delete refuses.
+fn refused_half(within: Option<&Within>) -> Option<bool> {
+    within?.0.iter().find_map(|effect| match effect {
+        Effect::RefuseHalf(half) => Some(*half),
+        _ => None,
+    })
+}
+
+/// In which half of all keys a key is.
+fn half_of(key: &str) -> bool {
+    key.bytes().fold(0_u8, u8::wrapping_add) % 2 == 1
+}
+
 /// How much later than they are the times are that this request is told.
 fn shift(within: Option<&Within>) -> SignedDuration {
     let effects = within.map(|within| within.0.as_slice()).unwrap_or_default();
@@ -327,7 +340,7 @@ impl S3 for Operations {
     async fn delete_objects(&self, request: S3Request<DeleteObjectsInput>) -> Answer<DeleteObjectsOutput> {
         let within = request.extensions.get::<Within>();
         let refused = refused(within);
-        let refuses_half = within.is_some_and(|within| within.0.contains(&Effect::RefuseHalf));
+        let refused_half = refused_half(within);
         let input = request.input;
         self.known(&input.bucket)?;
         if input.delete.objects.len() > 1000 {
@@ -335,8 +348,8 @@ impl S3 for Operations {
         }
         let mut objects = lock(&self.0.objects);
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
-        for (place, object) in input.delete.objects.into_iter().enumerate() {
-            let half = (refuses_half && place % 2 == 0).then_some("InternalError");
+        for object in input.delete.objects {
+            let half = (refused_half == Some(half_of(&object.key))).then_some("InternalError");
             if let Some(code) = refused.get(&object.key).copied().or(half) {
                 let code = Some(code.to_owned());
                 errors.push(Error { code, key: Some(object.key), ..Default::default() });

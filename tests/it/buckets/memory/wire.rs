@@ -76,7 +76,7 @@ impl S3Access for Gate {
                 Effect::NoToken
                 | Effect::Ends
                 | Effect::RefuseKeys { .. }
-                | Effect::RefuseHalf
+                | Effect::RefuseHalf(_)
                 | Effect::Shift(_) => within.push(effect),
             }
         }
