@@ -10,5 +10,6 @@ mod independent;
 mod properties;
 mod registry;
 mod support;
+mod sweepers;
 mod synth;
 mod tidy;

@@ -146,6 +146,11 @@ impl<'g> Trial<'g> {
         panic!("the connections of a killed process stay open");
     }
 
+    /// The whole key of something in regsweep's own state.
+    pub fn state_key(&self, key: &str) -> String {
+        format!("{PREFIX}.regsweep/{key}")
+    }
+
     /// Runs that can be undone, newest first.
     pub fn runs(&self) -> Vec<String> {
         let listed = self.run("restore", &strings(&["--json"])).expect(0).json();
