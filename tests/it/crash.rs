@@ -125,7 +125,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Makes a command the same everywhere: one thread of each kind, and nothing of the caller's settings.
-fn plain(mut command: Command) -> Command {
+pub fn plain(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if ["REGSWEEP_", "REGISTRY_", "RUST_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix))
         {

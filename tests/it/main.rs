@@ -6,6 +6,7 @@ mod changed;
 mod checker;
 mod cli;
 mod crash;
+mod full_disk;
 mod independent;
 mod properties;
 mod registry;
