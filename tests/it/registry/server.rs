@@ -16,6 +16,9 @@ use crate::buckets::bucket::{Bucket, Provider, REGION};
 /// The header by which a test knows that its own registry answers, not another one that took the port first.
 pub const INSTANCE_HEADER: &str = "x-registry-instance";
 
+/// What every Redis of the tests asks for.
+pub const REDIS_PASSWORD: &str = "open-sesame";
+
 static INSTANCES: AtomicU32 = AtomicU32::new(0);
 
 /// Which distribution.
@@ -96,6 +99,10 @@ pub struct Options {
     pub read_only: bool,
     /// `storage.cache.blobdescriptor: inmemory`; no cache otherwise.
     pub cache_in_memory: bool,
+    /// `storage.cache.blobdescriptor: redis`, on this loopback port, with [`REDIS_PASSWORD`].
+    pub cache_in_redis: Option<u16>,
+    /// `storage.delete.enabled: false`.
+    pub delete_disabled: bool,
 }
 
 /// A running registry.
@@ -152,7 +159,8 @@ impl Registry {
         let port = free_port();
         let directory = tempfile::tempdir().expect("a directory for the registry");
         let configuration = directory.path().join("config.yml");
-        fs::write(&configuration, configuration_text(storage, port, &instance, options)).expect("config.yml");
+        fs::write(&configuration, configuration_text(version, storage, port, &instance, options))
+            .expect("config.yml");
         let log = File::create(directory.path().join("log")).expect("a log file");
         let child = version
             .command()
@@ -201,19 +209,37 @@ impl Drop for Registry {
     }
 }
 
-fn free_port() -> u16 {
+/// A loopback port that nobody listens on, for now.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
 }
 
-fn configuration_text(storage: Storage<'_>, port: u16, instance: &str, options: Options) -> String {
-    let cache = if options.cache_in_memory { "\n  cache: { blobdescriptor: inmemory }" } else { "" };
+fn configuration_text(
+    version: Version,
+    storage: Storage<'_>,
+    port: u16,
+    instance: &str,
+    options: Options,
+) -> String {
+    let (cache, redis) = match (options.cache_in_redis, options.cache_in_memory) {
+        (Some(port), _) => {
+            let addr = match version {
+                Version::V2 => format!("addr: \"127.0.0.1:{port}\""),
+                Version::V3 => format!("addrs: [\"127.0.0.1:{port}\"]"),
+            };
+            let redis = format!("redis: {{ {addr}, password: {REDIS_PASSWORD}, db: 1 }}\n");
+            ("\n  cache: { blobdescriptor: redis }", redis)
+        }
+        (None, true) => ("\n  cache: { blobdescriptor: inmemory }", String::new()),
+        (None, false) => ("", String::new()),
+    };
     format!(
         "version: 0.1
 log: {{ level: warn, accesslog: {{ disabled: true }} }}
 storage:
   {driver}
-  delete: {{ enabled: true }}
+  delete: {{ enabled: {delete_enabled} }}
   maintenance:
     uploadpurging: {{ enabled: false }}
     readonly: {{ enabled: {read_only} }}{cache}
@@ -223,8 +249,9 @@ http:
   headers: {{ X-Registry-Instance: [\"{instance}\"] }}
 compatibility: {{ schema1: {{ enabled: true }} }}
 validation: {{ manifests: {{ urls: {{ allow: [\"^https://vendor.example/\"] }} }} }}
-",
+{redis}",
         driver = storage.driver(),
         read_only = options.read_only,
+        delete_enabled = !options.delete_disabled,
     )
 }
