@@ -8,7 +8,8 @@ use jiff::SignedDuration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::buckets::memory::{Effect, Fault, Options, WRITES, writes};
+use crate::buckets::memory::faults::{WRITES, writes};
+use crate::buckets::memory::{Effect, Fault, Options};
 use crate::buckets::trial::{Ground, Trial, strings};
 use crate::crash::{Bench, Traced, assert_kept_is_whole, assert_same, expect, regsweep, tree};
 use crate::registry::command::Finished;
@@ -153,9 +154,9 @@ fn a_lease_that_changes_hands_while_it_is_looked_at_is_not_taken_twice() {
     let ground = ground();
     let scene = Scene::new(&ground);
     let trial = begun(&ground);
-    trial.server.insert(&trial.state_key(&lease(1)), foreign_record(true), present());
+    trial.server.insert(&Trial::state_key(&lease(1)), foreign_record(true), present());
     let looked_at = Fault::nth("GetObject", 1, Effect::Delay(Duration::from_secs(3)));
-    trial.server.fault(looked_at.on(&trial.state_key(&lease(1))));
+    trial.server.fault(looked_at.on(&Trial::state_key(&lease(1))));
     let later = Running::start(trial.command("run", &scene.arguments));
     let asked = || trial.server.requests().iter().any(|request| request.key.ends_with(&lease(1)));
     wait_until(asked, "the lease is read");
@@ -186,7 +187,7 @@ fn a_lease_of_another_machine_on_a_bucket_holds_until_its_term_ends_by_the_store
         let renewed = |seconds: i64| {
             let at =
                 jiff::Timestamp::try_from(present()).unwrap() + SignedDuration::from_secs(skew - seconds);
-            trial.server.insert(&trial.state_key(&lease(41)), foreign_record(false), at.into());
+            trial.server.insert(&Trial::state_key(&lease(41)), foreign_record(false), at.into());
         };
         renewed(165);
         let refused = trial.run("run", &scene.arguments).expect(3);
@@ -196,7 +197,7 @@ fn a_lease_of_another_machine_on_a_bucket_holds_until_its_term_ends_by_the_store
         trial.files().assert_same_content(&ground.files, "refused");
         renewed(181);
         scene.converges(&trial, "taken over");
-        let ours = trial.server.get(&trial.state_key(&lease(42))).expect("the next number");
+        let ours = trial.server.get(&Trial::state_key(&lease(42))).expect("the next number");
         assert!(String::from_utf8_lossy(&ours.bytes).contains("\"released\":true"));
     }
 }
@@ -239,7 +240,7 @@ fn a_run_on_a_bucket_whose_lease_is_taken_ends_after_the_step_in_hand() {
         let run = Running::start(trial.command("run", &scene.arguments));
         wait_until(|| trial.server.halted() > 0, &what);
         run.send(Signal::STOP);
-        trial.server.insert(&trial.state_key(&lease(2)), foreign_record(false), present());
+        trial.server.insert(&Trial::state_key(&lease(2)), foreign_record(false), present());
         trial.server.heal();
         trial.server.forget_requests();
         run.send(Signal::CONT);
@@ -259,7 +260,7 @@ fn a_run_on_a_bucket_whose_lease_is_taken_ends_after_the_step_in_hand() {
         }
         ground.assert_nothing_lost(&trial.files(), &what);
         ground.assert_no_tag_dangles(&trial.files(), &what);
-        trial.server.insert(&trial.state_key(&lease(2)), foreign_record(true), present());
+        trial.server.insert(&Trial::state_key(&lease(2)), foreign_record(true), present());
         scene.converges(&trial, &what);
     }
     assert!(lost > 8, "only {lost} of {all} noticed");

@@ -130,6 +130,7 @@ impl Disturbed {
         Self { arguments, options, grace: Duration::ZERO, before, after: trial.files(), requests }
     }
 
+    #[expect(clippy::print_stderr, reason = "with --nocapture one sees how runs ended")]
     fn disturb(&self, ground: &Ground, wanted: impl Fn(&Kind) -> bool) {
         let mut kinds = kinds();
         kinds.retain(wanted);

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::memory::{Effect, Fault, MemoryServer, Options, WRITES};
+use super::memory::faults::WRITES;
+use super::memory::{Effect, Fault, MemoryServer, Options};
 use super::trial::{Ground, Objects, Trial, strings, try_all};
 use super::{PREFIX, number, part};
 use crate::support::{Files, data_key, present, revision_key, tag_directory};

@@ -2,7 +2,7 @@
 //! behind the client's back, and have fail. It has threads of its own, so that a child process can be its client while
 //! the test waits for it.
 
-mod faults;
+pub mod faults;
 mod listing;
 mod multipart;
 mod objects;
@@ -26,7 +26,7 @@ use tokio::runtime::Runtime;
 use super::bucket::Bucket;
 use crate::support::{Files, Picture, STATE, Thing};
 
-pub use faults::{Effect, Fault, WRITES, writes};
+pub use faults::{Effect, Fault};
 use objects::Objects;
 pub use objects::{Order, Stored};
 

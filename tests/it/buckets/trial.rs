@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::memory::{MemoryServer, Options, Stored, writes};
+use super::memory::faults::writes;
+use super::memory::{MemoryServer, Options, Stored};
 use super::{PREFIX, Scene};
 use crate::crash;
 use crate::registry::command::{Finished, regsweep_command};
@@ -147,7 +148,7 @@ impl<'g> Trial<'g> {
     }
 
     /// The whole key of something in regsweep's own state.
-    pub fn state_key(&self, key: &str) -> String {
+    pub fn state_key(key: &str) -> String {
         format!("{PREFIX}.regsweep/{key}")
     }
 
