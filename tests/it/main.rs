@@ -8,6 +8,7 @@ mod cli;
 mod crash;
 mod full_disk;
 mod independent;
+mod interleave;
 mod properties;
 mod registry;
 mod support;
