@@ -229,7 +229,6 @@ fn a_cycle_that_gives_back_what_a_push_needs_killed_at_any_request_gives_it_back
 
 /// A tag that a push may have crossed is given back; when the policy lets it go once more, that is the end of it.
 #[test]
-#[ignore = "each cycle takes the tag and gives it back, until what was taken is forgotten after a day"]
 fn a_tag_that_was_given_back_and_goes_again_is_not_given_back_again() {
     let ground = Ground::new(&Options::default());
     let trial = first(&ground);
