@@ -10,7 +10,7 @@ use crate::layout::{RegistryLayout, distribution};
 use crate::plan::build::{self, Sources};
 use crate::plan::candidates::{candidates, in_grace};
 use crate::plan::limits::Limits;
-use crate::plan::{Action, CheckedPlan, Condemned, Mode, Plan, Refused, Taken, check_plan};
+use crate::plan::{Action, CheckedPlan, Condemned, Mode, Plan, PurgeBan, Refused, Taken, check_plan};
 use crate::policy::Policy;
 use crate::store::{Access, Kind, Location, ReadStore, StoreError, Tree, WriteStore};
 use crate::sweep::journal::{self, Run, RunKind};
@@ -34,8 +34,8 @@ pub struct Job<'j> {
     pub mode: Mode,
     /// Manifests that were read before.
     pub manifest_cache: Option<ManifestCache>,
-    /// Why nothing may be purged beside a registry that serves: a cache may still answer for it.
-    pub purge_forbidden: Option<String>,
+    /// What may not be purged beside a registry that serves: a cache may still answer for it.
+    pub purge_ban: Option<PurgeBan>,
 }
 
 /// Why a command ended early.
@@ -132,7 +132,7 @@ impl Survey {
             trash: &self.memory.trash,
             empty_blobs: &self.empty_blobs,
             taken: &self.taken,
-            purge_forbidden: job.purge_forbidden.as_deref(),
+            purge_ban: job.purge_ban.as_ref(),
         };
         let mut plan = build::build(&sources, layout);
         // A directory that holds what is nobody's, or what a registry died while writing, is not empty: to plan its end
@@ -167,7 +167,7 @@ impl Survey {
             pins: &self.memory.pins,
             condemned: &self.memory.condemned,
             taken: &self.taken,
-            purge_forbidden: job.purge_forbidden.as_deref(),
+            purge_ban: job.purge_ban.as_ref(),
             mode: job.mode,
             last: self.memory.last.as_ref(),
             now: self.now,

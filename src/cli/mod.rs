@@ -340,7 +340,7 @@ impl PolicyArgsOf {
         let mut limits = policy.map_or_else(Limits::default, Limits::of);
         limits.accept(&self.accept);
         let mode = if self.offline { Mode::Offline } else { Mode::Online };
-        Job { policy, limits, mode, manifest_cache, purge_forbidden: None }
+        Job { policy, limits, mode, manifest_cache, purge_ban: None }
     }
 }
 

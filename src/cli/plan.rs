@@ -48,7 +48,7 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
     // A store that cannot be written to: a plan that deleted would not compile.
     let store = args.store.open()?;
     let mut job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
-    job.purge_forbidden = args.cache.caches(&args.store)?.forbids_purge();
+    job.purge_ban = args.cache.caches(&args.store)?.purge_ban();
     let shown = Shown::of(&store);
     let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Names, &System).await?;
     drop(shown);

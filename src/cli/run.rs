@@ -123,7 +123,7 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
     look_at_registry(&args, &caches).await?;
     let store = args.store.open_to_change()?;
     let mut job = args.policy.job(policy.as_ref(), args.store.manifest_cache(store.read()));
-    job.purge_forbidden = caches.forbids_purge();
+    job.purge_ban = caches.purge_ban();
     let stop = Stop::listen(args.max_runtime);
     let means = Means { store: &store, layout: &LAYOUT, caches: &evicted, clock: &System };
     let session = pipeline::begin(&means, &job.limits).await?;

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 
 use super::{Job, PipelineError, Session, Survey, survey, sweep};
-use crate::clock::OfStore;
+use crate::clock::{Clock as _, OfStore};
 use crate::config::values::Period;
 use crate::inventory::Depth;
 use crate::plan::{Mode, Plan, Refusal, Refused};
-use crate::sweep::{Executed, Means};
+use crate::sweep::{Executed, Means, journal, taken};
 
 /// How a cycle is carried out.
 pub struct Cycle<'c> {
@@ -88,10 +88,20 @@ impl Cycle<'_> {
         } else {
             sweep(session, &session.run, checked, &survey, &means, self.job, self.stop).await?
         };
+        // What this run took, or one before it that nobody looked after.
+        let owed = if executed.took_anything() {
+            Some(session.run.clone())
+        } else {
+            taken::unverified(store.read(), &survey.memory.runs).await?
+        };
         drop(survey);
-        let verified = match self.settle {
-            Some(settle) if self.job.mode == Mode::Online && executed.took_anything() => {
-                self.verify(session, &means, settle, &mut mended, show).await?
+        let verified = match (self.settle, owed) {
+            (Some(settle), Some(run)) if self.job.mode == Mode::Online => {
+                let verified = self.verify(session, &means, settle, &mut mended, show).await?;
+                if verified {
+                    journal::write_verified(store, &run, clock.now()).await?;
+                }
+                verified
             }
             _ => false,
         };

@@ -57,8 +57,8 @@ pub struct Sources<'s> {
     pub empty_blobs: &'s [BlobId],
     /// What recent runs took.
     pub taken: &'s Taken,
-    /// Why nothing may be purged beside a registry that serves, and what to do about it.
-    pub purge_forbidden: Option<&'s str>,
+    /// What may not be purged beside a registry that serves.
+    pub purge_ban: Option<&'s PurgeBan>,
 }
 
 /// Makes the plan.

@@ -31,6 +31,7 @@ pub fn candidates(inventory: &Inventory, marks: &Marks, trash: &[TrashItem], tak
     found.blobs.sort_unstable();
     found.blobs.dedup();
     let of_taken_tags: FxHashSet<_> = taken.tags.iter().map(|tag| &tag.repository).collect();
+    let of_taken_layers: FxHashSet<_> = taken.layers.iter().map(|(repository, _)| repository).collect();
     for (index, (repository, marked)) in inventory.repositories.iter().zip(&marks.repositories).enumerate() {
         if repository.pinned {
             continue;
@@ -40,7 +41,15 @@ pub fn candidates(inventory: &Inventory, marks: &Marks, trash: &[TrashItem], tak
                 .layers
                 .iter()
                 .enumerate()
-                .filter(|(_, layer)| !marked.needed.contains(&layer.digest))
+                .filter(|(_, layer)| {
+                    // One that a run took has left its directory: whether it is there again is asked.
+                    !marked.needed.contains(&layer.digest)
+                        || (of_taken_layers.contains(&repository.name)
+                            && taken.layers.contains(&(
+                                repository.name.clone(),
+                                inventory.blobs.digest(layer.digest),
+                            )))
+                })
                 .map(|(layer, _)| (index, layer)),
         );
         if marked.tags.iter().any(crate::policy::Decision::is_expired)

@@ -23,7 +23,7 @@ mod versions;
 
 use super::limits::Limits;
 use super::refusal::Refusal;
-use super::{Action, Condemnation, Counts, Mode, Plan, Step, Taken};
+use super::{Action, Condemnation, Counts, Mode, Plan, PurgeBan, Step, Taken};
 use crate::graph::Pins;
 use crate::inventory::{BlobId, Inventory, Repository};
 use crate::oci::{Digest, RepositoryName, TagName};
@@ -72,8 +72,8 @@ pub struct World<'w> {
     pub condemned: &'w FxHashMap<Digest, Condemnation>,
     /// What recent runs took.
     pub taken: &'w Taken,
-    /// Why nothing may be purged beside a registry that serves.
-    pub purge_forbidden: Option<&'w str>,
+    /// What may not be purged beside a registry that serves.
+    pub purge_ban: Option<&'w PurgeBan>,
     /// Whether the user says that the registry is stopped or read-only.
     pub mode: Mode,
     /// What the last run left, where there was one.
@@ -152,10 +152,13 @@ fn identity(plan: &Plan, world: &World<'_>) -> Vec<Refusal> {
             }
         }
         // Validation: what a cache may still answer for is not deleted for good.
-        if let Some(why) = world.purge_forbidden
-            && plan.steps.iter().any(|step| matches!(step.action, Action::Purge { .. }))
+        let manifest = |place: &str| place.split('/').nth(2) == Some("manifests");
+        if let Some(ban) = world.purge_ban
+            && plan.steps.iter().any(|step| {
+                matches!(&step.action, Action::Purge { place, .. } if !ban.manifests_only || manifest(place))
+            })
         {
-            refusals.push(Refusal::Mode(why.to_owned()));
+            refusals.push(Refusal::Mode(ban.why.clone()));
         }
     }
     if world.inventory.pull_through_cache && !world.limits.pull_through_cache && !plan.steps.is_empty() {

@@ -19,6 +19,24 @@ pub struct Taken {
     pub tags: Vec<TakenTag>,
     /// Links of manifests.
     pub manifests: FxHashSet<(RepositoryName, Digest)>,
+    /// Links of layers.
+    pub layers: FxHashSet<(RepositoryName, Digest)>,
+}
+
+/// Trash that is not purged beside a registry that serves, because a cache may still answer for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PurgeBan {
+    /// Only for what was a manifest, or for everything.
+    pub manifests_only: bool,
+    /// Why, and what to do about it.
+    pub why: String,
+}
+
+impl PurgeBan {
+    /// Whether it is for this.
+    pub fn covers(&self, manifest: bool) -> bool {
+        manifest || !self.manifests_only
+    }
 }
 
 /// A tag that a run took.
@@ -39,7 +57,11 @@ pub struct TakenTag {
 impl TakenTag {
     fn crossed_by(&self, pushed: Timestamp) -> bool {
         // Some stores tell whole seconds.
-        pushed.as_second() >= self.from.as_second() && self.until.is_none_or(|until| pushed <= until)
+        let from = match pushed.subsec_nanosecond() {
+            0 => pushed.as_second() >= self.from.as_second(),
+            _ => pushed >= self.from,
+        };
+        from && self.until.is_none_or(|until| pushed <= until)
     }
 }
 
@@ -72,21 +94,23 @@ impl Builder<'_> {
 
     /// What leaves the trash for good: after a mark that did not need it, and never what a cache may still answer for.
     pub(super) fn purge(&mut self) {
-        let Sources { limits, trash, rules, mode, purge_forbidden, .. } = *self.sources;
+        let Sources { limits, trash, rules, mode, purge_ban, .. } = *self.sources;
         let due = trash.iter().filter(|item| {
             let factor = if item.manifest { limits.manifest_trash_factor } else { 1 };
             let seconds = limits.trash_keep.as_signed().as_secs().saturating_mul(i64::from(factor));
             rules.now.duration_since(item.since) >= SignedDuration::from_secs(seconds)
                 && !self.is_missed(item)
         });
-        let due: Vec<&TrashItem> = due.collect();
-        if let (Mode::Online, Some(why), false) = (mode, purge_forbidden, due.is_empty()) {
+        let banned = |item: &&TrashItem| {
+            mode == Mode::Online && purge_ban.is_some_and(|ban| ban.covers(item.manifest))
+        };
+        let (kept, due): (Vec<&TrashItem>, Vec<&TrashItem>) = due.partition(banned);
+        if let (Some(ban), false) = (purge_ban, kept.is_empty()) {
             self.held_back = Some(HeldBack {
-                objects: due.len() as u64,
-                bytes: due.iter().map(|item| item.size).sum(),
-                why: why.to_owned(),
+                objects: kept.len() as u64,
+                bytes: kept.iter().map(|item| item.size).sum(),
+                why: ban.why.clone(),
             });
-            return;
         }
         for item in due {
             let action = Action::Purge {

@@ -20,7 +20,7 @@ mod mend;
 mod refusal;
 
 pub use check::{CheckedPlan, Refused, World, check as check_plan};
-pub use mend::{Taken, TakenTag};
+pub use mend::{PurgeBan, Taken, TakenTag};
 pub use refusal::Refusal;
 
 /// The `schema` of a plan file. A reader refuses any other.

@@ -274,30 +274,35 @@ impl Caches {
         Ok(Self { kept, redis, registries, assume_restarted })
     }
 
-    /// Whether what is purged from the trash can still be answered for by a cache that nobody invalidates: then a sentence
-    /// with advice.
+    /// What of the trash may not be purged beside the registry, because a cache that nobody clears can still answer for it.
     ///
     /// It trusts that [`Caches::evict`] succeeded for what is purged. A restart clears what is in memory only, so
-    /// `assume_restarted` counts for nothing beside Redis, which is cleared in any case.
-    pub fn forbids_purge(&self) -> Option<String> {
-        let cleared = !self.registries.is_empty() || self.assume_restarted;
-        match self.kept {
-            Kept::Nowhere | Kept::InRedis => None,
-            Kept::InMemory | Kept::Unknown if cleared => None,
-            Kept::InMemory => Some(
+    /// `assume_restarted` counts for nothing beside Redis, which is cleared in any case. Through the registry's API layers
+    /// are cleared, and never the entry of a manifest's digest alone: up to 3.1.1 such a manifest is acknowledged when it
+    /// is pushed again, and not stored.
+    pub fn purge_ban(&self) -> Option<PurgeBan> {
+        let manifests_only = !self.registries.is_empty();
+        let why = match self.kept {
+            Kept::Nowhere | Kept::InRedis => return None,
+            Kept::InMemory | Kept::Unknown if self.assume_restarted => return None,
+            Kept::InMemory | Kept::Unknown if manifests_only => {
+                "the registry's memory may go on answering for a manifest until it is restarted, and its API does not \
+                 clear that: restart all of its processes and say --assume-restarted, or take `cache` out of its `storage` \
+                 section and give --registry-config"
+            }
+            Kept::InMemory => {
                 "the registry keeps blob descriptors in its memory and would go on answering for what is purged: give the \
                  --registry-url of each of its processes, or restart them all and say --assume-restarted, or take `cache` \
                  out of its `storage` section"
-                    .to_owned(),
-            ),
-            Kept::Unknown => Some(
+            }
+            Kept::Unknown => {
                 "nothing says whether the registry keeps blob descriptors in its memory, as the configurations that \
                  registries ship with do, and would go on answering for what is purged: give --registry-config, or the \
                  --registry-url of each of its processes, or --redis where it keeps them there, or restart them all and \
                  say --assume-restarted"
-                    .to_owned(),
-            ),
-        }
+            }
+        };
+        Some(PurgeBan { manifests_only, why: why.to_owned() })
     }
 
     /// One line for a person: where descriptors are kept, and what clears them.

@@ -1,7 +1,7 @@
 //! What a run is about to do, written before it does it, with everything that undoing needs.
 //!
 //! `runs/<run>/run.json` says what the run is, `plan.json` what it does, `journal/<number>.jsonl` are segments of one
-//! entry a line, and `report.json` ends it. A segment is whole or absent. A run without a report was interrupted.
+//! entry a line, and `report.json` ends it; `verified.json` says that pushes were looked for that it may have crossed. A segment is whole or absent. A run without a report was interrupted.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,9 @@ use crate::store::{ReadStore, WriteStore};
 
 /// Where runs are, below the state's root.
 pub const RUNS: &str = "runs";
+
+/// What says of a run that it was verified.
+const VERIFIED: &str = "verified.json";
 
 /// The `schema` of `run.json`.
 pub const SCHEMA: &str = "regsweep/run/1";
@@ -221,6 +224,15 @@ impl<'j> Journal<'j> {
     }
 }
 
+/// Notes that pushes were looked for that this run, or one before it, may have crossed.
+///
+/// # Errors
+/// When the state cannot be written; then they are looked for again.
+pub async fn write_verified(store: &WriteStore, run: &str, at: Timestamp) -> Result<(), SweepError> {
+    let document = serde_json::json!({ "verified": at });
+    write_json(store, &format!("{RUNS}/{run}/{VERIFIED}"), &document).await
+}
+
 fn encode<T: Serialize>(key: &str, value: &T) -> Result<Vec<u8>, SweepError> {
     let mut body =
         serde_json::to_vec_pretty(value).map_err(|source| SweepError::Format { key: key.into(), source })?;
@@ -237,6 +249,8 @@ pub struct Recorded {
     pub ended: bool,
     /// Segments of its journal.
     pub segments: u64,
+    /// Whether, after what it took had settled, pushes that it crossed were looked for.
+    pub verified: bool,
 }
 
 /// All runs, oldest first. A run directory without a header did nothing, and is left out.
@@ -244,7 +258,7 @@ pub struct Recorded {
 /// # Errors
 /// When the state cannot be read or is of another version.
 pub async fn runs(store: &ReadStore) -> Result<Vec<Recorded>, SweepError> {
-    let mut found: std::collections::BTreeMap<String, (bool, bool, u64)> =
+    let mut found: std::collections::BTreeMap<String, (bool, bool, bool, u64)> =
         std::collections::BTreeMap::default();
     for object in store.list_state(RUNS).await? {
         let mut parts = object.key.split('/').skip(1);
@@ -253,14 +267,15 @@ pub async fn runs(store: &ReadStore) -> Result<Vec<Recorded>, SweepError> {
         match file {
             "run.json" => entry.0 = true,
             "report.json" => entry.1 = true,
-            "journal" => entry.2 += 1,
+            VERIFIED => entry.2 = true,
+            "journal" => entry.3 += 1,
             _ => {}
         }
     }
     let mut runs = Vec::new();
-    for (run, (begun, ended, segments)) in found {
+    for (run, (begun, ended, verified, segments)) in found {
         if begun && let Some(run) = read_json::<Run>(store, &format!("{RUNS}/{run}/run.json")).await? {
-            runs.push(Recorded { run, ended, segments });
+            runs.push(Recorded { run, ended, segments, verified });
         }
     }
     Ok(runs)

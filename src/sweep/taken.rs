@@ -51,6 +51,24 @@ pub async fn read(
     Ok(taken)
 }
 
+/// The last run beside a serving registry that took anything, unless pushes that it crossed have been looked for since it
+/// settled.
+///
+/// # Errors
+/// When a report cannot be read or understood.
+pub async fn unverified(store: &ReadStore, runs: &[Recorded]) -> Result<Option<String>, SweepError> {
+    for recorded in runs.iter().rev().filter(|one| one.run.kind == RunKind::Sweep(Mode::Online)) {
+        if recorded.verified {
+            return Ok(None);
+        }
+        let report = state::report(store, &recorded.run.run).await?;
+        if report.is_none_or(|report| report.executed.took_anything()) {
+            return Ok(Some(recorded.run.run.clone()));
+        }
+    }
+    Ok(None)
+}
+
 fn take(
     taken: &mut Taken,
     layout: &dyn RegistryLayout,
@@ -70,6 +88,9 @@ fn take(
                         TakenTag { repository, tag, target, from, until }
                     },
                 );
+            }
+            Entry::LayerLink { repository, digest } => {
+                taken.layers.extend(RepositoryName::found(repository).ok().map(|name| (name, digest)));
             }
             Entry::RevisionLink { repository, digest } => {
                 taken.manifests.extend(RepositoryName::found(repository).ok().map(|name| (name, digest)));

@@ -60,7 +60,7 @@ fn refusals(change: impl FnOnce(&mut Plan, &mut World<'_>)) -> Vec<Refusal> {
         pins: &[],
         condemned: &condemned,
         taken: &taken,
-        purge_forbidden: None,
+        purge_ban: None,
         mode: Mode::Offline,
         last: None,
         now: survey.now,

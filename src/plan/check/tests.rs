@@ -66,7 +66,7 @@ struct Scene {
     trash: Vec<TrashItem>,
     condemned: FxHashMap<Digest, Condemnation>,
     taken: Taken,
-    purge_forbidden: Option<String>,
+    purge_ban: Option<PurgeBan>,
 }
 
 impl Scene {
@@ -175,7 +175,7 @@ impl Scene {
             trash: Vec::new(),
             condemned: FxHashMap::default(),
             taken: Taken::default(),
-            purge_forbidden: None,
+            purge_ban: None,
         };
         scene.fill();
         scene
@@ -250,7 +250,7 @@ impl Scene {
             trash: &self.trash,
             empty_blobs: &[],
             taken: &self.taken,
-            purge_forbidden: self.purge_forbidden.as_deref(),
+            purge_ban: self.purge_ban.as_ref(),
         };
         build(&sources, &Distribution)
     }
@@ -268,7 +268,7 @@ impl Scene {
             pins: &self.pins,
             condemned: &self.condemned,
             taken: &self.taken,
-            purge_forbidden: self.purge_forbidden.as_deref(),
+            purge_ban: self.purge_ban.as_ref(),
             mode: self.mode,
             last: self.last.as_ref(),
             now,

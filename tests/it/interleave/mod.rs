@@ -23,8 +23,8 @@ use regsweep::clock::Clock;
 use regsweep::config::values::Period;
 use regsweep::layout::Distribution;
 use regsweep::pipeline::{self, Cycle, Cycled, Job, PipelineError};
-use regsweep::plan::Mode;
 use regsweep::plan::limits::Limits;
+use regsweep::plan::{Mode, Plan, PurgeBan};
 use regsweep::policy::Policy;
 use regsweep::store::WriteStore;
 use regsweep::sweep::Means;
@@ -35,7 +35,7 @@ use store::{Gates, Objects, Simulated};
 
 /// Seconds.
 const GRACE: u64 = 1000;
-const SETTLE: u64 = 5;
+const SETTLE: i64 = 5;
 /// Longer than a lease holds.
 const AFTER_A_DEATH: u64 = 200;
 
@@ -109,6 +109,7 @@ impl std::fmt::Debug for Pusher {
 #[derive(Debug)]
 pub struct Simulation {
     objects: Arc<Mutex<Objects>>,
+    told: Arc<Mutex<Acknowledged>>,
     pushers: Vec<Pusher>,
     started: Vec<AtomicBool>,
     registries: Vec<Registry>,
@@ -148,7 +149,9 @@ impl Simulation {
     /// Whoever has begun to push comes to an end.
     fn finish_pushes(&self, also_new: bool) {
         for pusher in 0..self.pushers.len() {
-            while (also_new || self.started[pusher].load(Ordering::Relaxed)) && self.turn(pusher) {}
+            if also_new || self.started[pusher].load(Ordering::Relaxed) {
+                while self.turn(pusher) {}
+            }
         }
     }
 
@@ -226,6 +229,8 @@ pub struct World {
     pub cycles: usize,
     /// Whether each cycle waits and looks again.
     pub verifies: bool,
+    /// Whether trash is purged although a cache may answer for it.
+    pub trusts_cache: bool,
     pub policy: Arc<Policy>,
 }
 
@@ -265,7 +270,21 @@ impl World {
         all.now += 10 * GRACE;
         let cache = cache.map(|cache: Arc<Mutex<BTreeSet<_>>>| cache.lock().unwrap().clone());
         let told = told.lock().unwrap().clone();
-        Self { images, objects: all, told, cache, cycles: 2, verifies, policy: Arc::new(policy("90d")) }
+        Self {
+            images,
+            objects: all,
+            told,
+            cache,
+            cycles: 2,
+            verifies,
+            trusts_cache: false,
+            policy: Arc::new(policy("90d")),
+        }
+    }
+
+    /// The same with trash that is purged soon: what pushers may come back for goes for good meanwhile.
+    pub fn forgetful(cached: bool) -> Self {
+        Self { cycles: 4, policy: Arc::new(policy("1s")), ..Self::new(cached, true) }
     }
 
     fn limits(&self) -> Limits {
@@ -283,6 +302,22 @@ impl World {
         random: Option<schedules::Random>,
         tell: bool,
     ) -> Result<Played, String> {
+        let simulation = self.simulation(programs, schedule, random, tell);
+        let mut played = Played::default();
+        let result = self.act(&simulation, &mut played);
+        result.map(|()| played).map_err(|why| match &simulation.trace {
+            Some(trace) => format!("{why}\n{}", trace.lock().unwrap().join("\n")),
+            None => why,
+        })
+    }
+
+    fn simulation(
+        &self,
+        programs: &[Program],
+        schedule: Schedule,
+        random: Option<schedules::Random>,
+        tell: bool,
+    ) -> Arc<Simulation> {
         let objects = Arc::new(Mutex::new(self.objects.clone()));
         let told = Arc::new(Mutex::new(self.told.clone()));
         let cache = self.cache.clone().map(|cache| Arc::new(Mutex::new(cache)));
@@ -302,8 +337,9 @@ impl World {
                 future: Mutex::new(Some(program(registry.clone(), self.images.clone()))),
             })
             .collect();
-        let simulation = Arc::new(Simulation {
+        Arc::new(Simulation {
             objects,
+            told,
             pushers,
             started: programs.iter().map(|_| AtomicBool::new(false)).collect(),
             registries,
@@ -314,34 +350,37 @@ impl World {
             turns: AtomicUsize::new(0),
             dead: AtomicBool::new(false),
             trace: tell.then(Mutex::default),
-        });
-        let mut played = Played::default();
-        let result = self.act(&simulation, &told, &mut played);
-        result.map(|()| played).map_err(|why| match &simulation.trace {
-            Some(trace) => format!("{why}\n{}", trace.lock().unwrap().join("\n")),
-            None => why,
         })
     }
 
-    fn act(
-        &self,
-        simulation: &Arc<Simulation>,
-        told: &Mutex<Acknowledged>,
-        played: &mut Played,
-    ) -> Result<(), String> {
+    /// What the sweeper asks for when nobody disturbs it.
+    pub fn told(&self, schedule: &Schedule) -> Vec<String> {
+        let simulation = self.simulation(&[], schedule.clone(), None, true);
+        let mut played = Played::default();
+        self.allowed(&simulation, &mut played).unwrap();
+        let trace = simulation.trace.as_ref().unwrap().lock().unwrap();
+        trace.clone()
+    }
+
+    fn act(&self, simulation: &Arc<Simulation>, played: &mut Played) -> Result<(), String> {
+        let told = &simulation.told;
         for _ in 0..self.cycles {
-            while let Err(error) = self.cycle(simulation, played) {
+            while let Err(error) = self.allowed(simulation, played) {
                 if !simulation.dead.swap(false, Ordering::Relaxed) {
-                    return Err(format!("a cycle failed: {error:?}"));
+                    return Err(format!("a cycle failed: {error}"));
                 }
                 played.deaths += 1;
                 simulation.advance(AFTER_A_DEATH);
             }
             // While a cache is stale a push may be acknowledged at any time of which nothing is there: the next cycle sees it.
-            if self.verifies && self.cache.is_none() {
-                self.check(simulation, &told.lock().unwrap(), "after a cycle")?;
+            let sure = self.verifies && self.cache.is_none();
+            if sure {
+                check(simulation, &told.lock().unwrap(), "after a cycle")?;
             }
             simulation.finish_pushes(false);
+            if sure {
+                check(simulation, &told.lock().unwrap(), "when a push had come to its end after a cycle")?;
+            }
             simulation.advance(GRACE + 1);
         }
         played.gates = simulation.gates.load(Ordering::Relaxed);
@@ -354,9 +393,8 @@ impl World {
             random.stop();
         }
         for round in 0.. {
-            let cycled = self.cycle(simulation, played).map_err(|error| format!("{error:?}"))?;
-            self.check(simulation, &told.lock().unwrap(), "at the end")?;
-            let plan = cycled.plan.map_err(|refused| format!("refused: {:?}", refused.refusals))?;
+            let plan = self.allowed(simulation, played)?;
+            check(simulation, &told.lock().unwrap(), "at the end")?;
             if plan.steps.is_empty() && plan.condemned.is_empty() {
                 break;
             }
@@ -368,6 +406,12 @@ impl World {
         self.check_garbage(&simulation.objects.lock().unwrap())
     }
 
+    /// A cycle that is not refused.
+    fn allowed(&self, simulation: &Arc<Simulation>, played: &mut Played) -> Result<Plan, String> {
+        let cycled = self.cycle(simulation, played).map_err(|error| format!("{error:?}"))?;
+        cycled.plan.map_err(|refused| format!("refused: {:?}", refused.refusals))
+    }
+
     fn cycle(&self, simulation: &Arc<Simulation>, played: &mut Played) -> Result<Cycled, PipelineError> {
         let client = Simulated { objects: simulation.objects.clone(), gates: simulation.clone(), page: 4 };
         let clock = SimulatedClock(simulation.clone());
@@ -377,7 +421,8 @@ impl World {
             limits: self.limits(),
             mode: Mode::Online,
             manifest_cache: None,
-            purge_forbidden: self.cache.is_some().then(|| "a cache may answer for it".to_owned()),
+            purge_ban: (self.cache.is_some() && !self.trusts_cache)
+                .then(|| PurgeBan { manifests_only: false, why: "a cache may answer for it".to_owned() }),
         };
         // Two runs of one moment would share a name.
         simulation.advance(1);
@@ -385,8 +430,7 @@ impl World {
             let store = WriteStore::over(Arc::new(client), "simulated", 1)?;
             let means = Means { store: &store, layout: &Distribution, caches: &caches, clock: &clock };
             let session = pipeline::begin(&means, &job.limits).await?;
-            let settle =
-                self.verifies.then(|| Period::from_signed(jiff::SignedDuration::from_secs(SETTLE as i64)));
+            let settle = self.verifies.then(|| Period::from_signed(jiff::SignedDuration::from_secs(SETTLE)));
             let cycle = Cycle { means, job: &job, settle, stop: &|| false };
             let cycled = cycle.run(&session, None, &mut |_, _, _| {}).await;
             session.lease.release().await?;
@@ -394,30 +438,6 @@ impl World {
             played.mended += cycled.mended.len();
             Ok(cycled)
         })
-    }
-
-    /// What somebody was told is there is there, unless the policy may have taken it since.
-    fn check(&self, simulation: &Simulation, told: &Acknowledged, when: &str) -> Result<(), String> {
-        let objects = simulation.objects.lock().unwrap();
-        for ((repository, tag), (image, at)) in &told.tags {
-            let current = objects.get(&registry::current_key(repository, tag));
-            let kept = tag.starts_with("keep-") || objects.now - at < GRACE;
-            match current {
-                Some(body) if *body == image.digest.as_bytes() => {
-                    if let Some(key) = broken(&objects, repository, image) {
-                        return Err(format!("LOST {when}: {repository}:{tag} needs {key}"));
-                    }
-                }
-                None if !kept => {}
-                // Given back in the moment before the push writes it itself.
-                Some(body)
-                    if told.pending.iter().any(|(name, pending, digest)| {
-                        (name, pending) == (repository, tag) && *body == digest.as_bytes()
-                    }) => {}
-                other => return Err(format!("LOST {when}: the tag {repository}:{tag} says {other:?}")),
-            }
-        }
-        Ok(())
     }
 
     /// Of manifests, links and data nothing is left that no tag needs.
@@ -437,6 +457,30 @@ impl World {
             None => Ok(()),
         }
     }
+}
+
+/// What somebody was told is there is there, unless the policy may have taken it since.
+fn check(simulation: &Simulation, told: &Acknowledged, when: &str) -> Result<(), String> {
+    let objects = simulation.objects.lock().unwrap();
+    for ((repository, tag), (image, at)) in &told.tags {
+        let current = objects.get(&registry::current_key(repository, tag));
+        let kept = tag.starts_with("keep-") || objects.now - at < GRACE;
+        match current {
+            Some(body) if *body == image.digest.as_bytes() => {
+                if let Some(key) = broken(&objects, repository, image) {
+                    return Err(format!("LOST {when}: {repository}:{tag} needs {key}"));
+                }
+            }
+            None if !kept => {}
+            // Given back in the moment before the push writes it itself.
+            Some(body)
+                if told.pending.iter().any(|(name, pending, digest)| {
+                    (name, pending) == (repository, tag) && *body == digest.as_bytes()
+                }) => {}
+            other => return Err(format!("LOST {when}: the tag {repository}:{tag} says {other:?}")),
+        }
+    }
+    Ok(())
 }
 
 fn finish(push: impl Future<Output = ()>) {

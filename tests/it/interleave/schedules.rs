@@ -146,17 +146,27 @@ struct Small {
     turns: usize,
 }
 
+fn worlds() -> [(&'static str, World); 6] {
+    [
+        ("no cache", World::new(false, true)),
+        ("a stale cache", World::new(true, true)),
+        ("no cache, the next cycle looks again", World::new(false, false)),
+        ("a stale cache, the next cycle looks again", World::new(true, false)),
+        ("no cache, trash is purged", World::forgetful(false)),
+        ("a stale cache, trash would be purged", World::forgetful(true)),
+    ]
+}
+
 fn small_worlds() -> Vec<Small> {
     alone(|| {
         let mut found = Vec::new();
-        for (cached, verifies) in [(false, true), (true, true), (false, false), (true, false)] {
-            let world = World::new(cached, verifies);
+        for (what, world) in worlds() {
             for (name, program) in PROGRAMS {
                 let at_once = Schedule { turns: [(0, vec![(0, 1000)])].into(), death: None };
                 let first = play(&world, &[program], &at_once, name);
                 let last = play(&world, &[program], &Schedule::default(), name);
                 found.push(Small {
-                    name: format!("{name} (stale cache: {cached}, looks again: {verifies})"),
+                    name: format!("{name} ({what})"),
                     world: world.clone(),
                     program,
                     gates: last.gates.max(first.gates) + 8,
@@ -226,9 +236,7 @@ fn every_death_beside_a_push() {
 #[test]
 fn seeds() {
     let start: u64 = std::env::var("REGSWEEP_SEED").map_or(1, |seed| seed.parse().unwrap());
-    let worlds: Vec<World> = alone(|| {
-        [(false, true), (true, true), (false, false), (true, false)].map(|(a, b)| World::new(a, b)).into()
-    });
+    let worlds = alone(worlds);
     let wanted = wanted(30_000);
     let count = move |index: usize| (index < wanted).then_some(index);
     let played = on_all_processors(count, |number| {
@@ -236,7 +244,7 @@ fn seeds() {
         let random = || Random::new(seed, usize::try_from(seed % 4).unwrap());
         let choice = random();
         let pushers = 2 + usize::try_from(choice.below(2)).unwrap();
-        let world = &worlds[usize::try_from(choice.below(4)).unwrap()];
+        let (_, world) = &worlds[usize::try_from(choice.below(worlds.len() as u64)).unwrap()];
         let programs: Vec<Program> = (0..pushers)
             .map(|_| PROGRAMS[usize::try_from(choice.below(PROGRAMS.len() as u64)).unwrap()].1)
             .collect();
@@ -246,4 +254,33 @@ fn seeds() {
         }
     });
     tell(played, "seeds");
+}
+
+/// Why nothing is purged beside a cache that nobody clears: it would be lost.
+#[test]
+fn a_purge_beside_a_stale_cache_loses_an_image() {
+    alone(|| {
+        let world = World { trusts_cache: true, ..World::forgetful(true) };
+        let (_, program) = PROGRAMS[1];
+        let late = |gate| Schedule { turns: [(gate, vec![(0, 1000)])].into(), death: None };
+        let found = (0..400).any(|gate| {
+            world.play(&[program], late(gate), None, false).is_err_and(|why| why.starts_with("LOST"))
+        });
+        assert!(found, "the refusal to purge beside a stale cache is idle");
+    });
+}
+
+/// A blob that is uploaded while the roots are read is no candidate.
+#[test]
+fn candidates_are_listed_before_roots() {
+    alone(|| {
+        let world = World::new(false, true);
+        let told = world.told(&Schedule::default());
+        let first = |part: &str| told.iter().position(|line| line.starts_with(part)).unwrap();
+        let (blobs, repositories) = (
+            first("sweeper list docker/registry/v2/blobs/"),
+            first("sweeper list docker/registry/v2/repositories/"),
+        );
+        assert!(blobs < repositories, "{told:#?}");
+    });
 }
