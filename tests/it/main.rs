@@ -9,6 +9,7 @@ mod crash;
 mod independent;
 mod properties;
 mod registry;
+mod soak;
 mod support;
 mod synth;
 mod tidy;

@@ -96,6 +96,8 @@ pub struct Options {
     pub read_only: bool,
     /// `storage.cache.blobdescriptor: inmemory`; no cache otherwise.
     pub cache_in_memory: bool,
+    /// `storage.cache.blobdescriptor: redis`, with the port on which a Redis listens.
+    pub redis: Option<u16>,
 }
 
 /// A running registry.
@@ -152,7 +154,8 @@ impl Registry {
         let port = free_port();
         let directory = tempfile::tempdir().expect("a directory for the registry");
         let configuration = directory.path().join("config.yml");
-        fs::write(&configuration, configuration_text(storage, port, &instance, options)).expect("config.yml");
+        fs::write(&configuration, configuration_text(version, storage, port, &instance, options))
+            .expect("config.yml");
         let log = File::create(directory.path().join("log")).expect("a log file");
         let child = version
             .command()
@@ -206,8 +209,22 @@ fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-fn configuration_text(storage: Storage<'_>, port: u16, instance: &str, options: Options) -> String {
-    let cache = if options.cache_in_memory { "\n  cache: { blobdescriptor: inmemory }" } else { "" };
+fn configuration_text(
+    version: Version,
+    storage: Storage<'_>,
+    port: u16,
+    instance: &str,
+    options: Options,
+) -> String {
+    let cache = match (options.redis, options.cache_in_memory) {
+        (Some(_), _) => "\n  cache: { blobdescriptor: redis }",
+        (None, true) => "\n  cache: { blobdescriptor: inmemory }",
+        (None, false) => "",
+    };
+    let redis = options.redis.map_or_else(String::new, |port| match version {
+        Version::V2 => format!("redis: {{ addr: \"127.0.0.1:{port}\" }}\n"),
+        Version::V3 => format!("redis: {{ addrs: [\"127.0.0.1:{port}\"] }}\n"),
+    });
     format!(
         "version: 0.1
 log: {{ level: warn, accesslog: {{ disabled: true }} }}
@@ -223,7 +240,7 @@ http:
   headers: {{ X-Registry-Instance: [\"{instance}\"] }}
 compatibility: {{ schema1: {{ enabled: true }} }}
 validation: {{ manifests: {{ urls: {{ allow: [\"^https://vendor.example/\"] }} }} }}
-",
+{redis}",
         driver = storage.driver(),
         read_only = options.read_only,
     )
