@@ -211,6 +211,9 @@ fn judge(name: &str, scene: &Scene, registry: Registry, model: &Model, pool: &Po
         wrong.push("nothing was swept: the soak shows nothing".to_owned());
     }
     say(&format!("soak {name}: {}\nsoak {name}: {}", model.summary(), sweeper.summary()));
+    for trouble in model.troubles().iter().take(5) {
+        say(&format!("soak {name}: {trouble}"));
+    }
     if wrong.is_empty() {
         return;
     }

@@ -91,6 +91,7 @@ pub struct Model {
     pub repositories: Vec<Repository>,
     counts: Mutex<BTreeMap<&'static str, u64>>,
     faults: Mutex<Vec<String>>,
+    troubles: Mutex<Vec<String>>,
     diary: Mutex<VecDeque<(Timestamp, String)>>,
 }
 
@@ -109,7 +110,13 @@ impl Model {
                 Repository { name, gate: RwLock::new(()), tags: names.map(tag).into_iter().collect() }
             })
             .collect();
-        Self { repositories, counts: Mutex::default(), faults: Mutex::default(), diary: Mutex::default() }
+        Self {
+            repositories,
+            counts: Mutex::default(),
+            faults: Mutex::default(),
+            troubles: Mutex::default(),
+            diary: Mutex::default(),
+        }
     }
 
     /// Counts something for the summary.
@@ -117,9 +124,15 @@ impl Model {
         *locked(&self.counts).entry(what).or_default() += 1;
     }
 
-    /// How often something happened.
-    pub fn counted(&self, what: &str) -> u64 {
-        locked(&self.counts).get(what).copied().unwrap_or(0)
+    /// An answer that no client expects, and that loses nothing: an error of the registry while it was swept.
+    pub fn trouble(&self, what: String) {
+        self.note(|| format!("TROUBLE {what}"));
+        locked(&self.troubles).push(what);
+    }
+
+    /// Those answers.
+    pub fn troubles(&self) -> Vec<String> {
+        locked(&self.troubles).clone()
     }
 
     /// Something that must not happen.

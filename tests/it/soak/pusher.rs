@@ -29,7 +29,7 @@ enum Setback {
     /// registry's look at what it needs and its writing of the link. Acknowledged it may be, but nothing is promised.
     Late,
     /// An answer that nobody asked for.
-    Trouble(String),
+    Trouble,
 }
 
 /// How a client pushes.
@@ -127,7 +127,7 @@ impl<'s> Pusher<'s> {
         match setback {
             Setback::Refused => self.model.count("pushes rejected"),
             Setback::Late => self.model.count("pushes too slow"),
-            Setback::Trouble(_) => self.model.count("pushes troubled"),
+            Setback::Trouble => self.model.count("pushes troubled"),
         }
         self.note(|| format!("push {name}:{reference} {} failed: {setback:?}", image.digest()));
     }
@@ -272,10 +272,19 @@ impl<'s> Pusher<'s> {
     }
 
     fn send(&self, method: &str, url: &str, body: Option<&[u8]>) -> Result<Answer, Setback> {
-        let media_type = body.map(|_| "application/octet-stream");
+        self.send_as(method, url, body.map(|_| "application/octet-stream"), body)
+    }
+
+    fn send_as(
+        &self,
+        method: &str,
+        url: &str,
+        media_type: Option<&str>,
+        body: Option<&[u8]>,
+    ) -> Result<Answer, Setback> {
         self.client.ask(method, url, media_type, body).map_err(|error| {
             self.model.fault(format!("{method} {url}: {error}"));
-            Setback::Trouble(error.to_string())
+            Setback::Trouble
         })
     }
 
@@ -288,16 +297,13 @@ impl<'s> Pusher<'s> {
         body: Option<&[u8]>,
     ) -> Result<Answer, Setback> {
         let url = self.client.url(repository.name, rest);
-        self.client.ask(method, &url, media_type, body).map_err(|error| {
-            self.model.fault(format!("{method} {url}: {error}"));
-            Setback::Trouble(error.to_string())
-        })
+        self.send_as(method, &url, media_type, body)
     }
 
     fn trouble(&self, method: &str, repository: &Repository, rest: &str, answer: &Answer) -> Setback {
         let text = format!("{method} {}/{rest}: {answer:?}", repository.name);
-        self.note(|| format!("trouble {text}"));
-        Setback::Trouble(text)
+        self.model.trouble(format!("[{}] {text}", self.number));
+        Setback::Trouble
     }
 
     /// Gives the manifest of one tag another name.
@@ -414,6 +420,7 @@ impl<'s> Pusher<'s> {
         let Some(image) = state.image() else { return };
         self.model.count("pulls");
         let begun = System.now();
+        let mut tries = 0;
         loop {
             let Err(why) = check::pull(&self.client, repository.name, &tag.name, image) else { break };
             let reference = format!("manifests/{}", tag.name);
@@ -435,10 +442,11 @@ impl<'s> Pusher<'s> {
                 ));
                 return;
             }
+            tries += 1;
             thread::sleep(Duration::from_millis(200));
         }
-        let waited = since(begun);
-        if waited > Duration::from_millis(200) {
+        if tries > 0 {
+            let waited = since(begun);
             self.model.count("pulls that had to wait");
             self.note(|| format!("pull {}:{} waited {waited:.1?}", repository.name, tag.name));
         }
