@@ -6,12 +6,16 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
 
 /// Where the present moment comes from.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// The present moment, UTC.
     fn now(&self) -> Timestamp;
+
+    /// Waits.
+    fn sleep(&self, time: Duration) -> BoxFuture<'_, ()>;
 }
 
 /// The operating system's clock.
@@ -22,6 +26,29 @@ impl Clock for System {
     #[expect(clippy::disallowed_methods, reason = "the one caller of the operating system's clock")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn sleep(&self, time: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(tokio::time::sleep(time))
+    }
+}
+
+/// The clock of a store, as far from another as was measured. Ages are told by it alone: every time in a store is its own.
+#[derive(Debug, Clone, Copy)]
+pub struct OfStore<'c> {
+    /// The other.
+    pub clock: &'c dyn Clock,
+    /// How far the other is ahead.
+    pub ahead: SignedDuration,
+}
+
+impl Clock for OfStore<'_> {
+    fn now(&self) -> Timestamp {
+        self.clock.now().saturating_sub(self.ahead).unwrap_or(Timestamp::MIN)
+    }
+
+    fn sleep(&self, time: Duration) -> BoxFuture<'_, ()> {
+        self.clock.sleep(time)
     }
 }
 
@@ -48,5 +75,10 @@ impl Manual {
 impl Clock for Manual {
     fn now(&self) -> Timestamp {
         *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn sleep(&self, time: Duration) -> BoxFuture<'_, ()> {
+        self.advance(time);
+        Box::pin(std::future::ready(()))
     }
 }

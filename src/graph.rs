@@ -5,13 +5,13 @@
 
 mod fate;
 mod followers;
+mod young;
 
 use jiff::{SignedDuration, Timestamp};
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::inventory::{BlobId, BlobSet, Body, Inventory, Link, Repository, Target};
-use crate::oci::TagName;
 use crate::policy::{Decision, KeepReason, Policy, TagFacts, UntaggedFacts, Verdict};
 
 pub use fate::{Fate, Gone, Held, Pins};
@@ -241,18 +241,12 @@ impl<'m> Marker<'m> {
                 if decision.is_expired() && self.tag_pinned(&tag.name) {
                     return Decision { verdict: Verdict::Keep(KeepReason::Pinned), ..decision };
                 }
-                if decision.is_expired() && self.rules.young(tag.changed) {
+                if decision.is_expired() && self.tag_young(tag) {
                     return Decision { verdict: Verdict::Keep(KeepReason::Young), ..decision };
                 }
                 decision
             })
             .collect()
-    }
-
-    fn tag_pinned(&self, tag: &TagName) -> bool {
-        self.rules
-            .pinned()
-            .any(|pins| pins.tags.iter().any(|(name, pinned)| *name == self.repository.name && pinned == tag))
     }
 
     fn mark_roots(&mut self, decisions: &[Decision]) {

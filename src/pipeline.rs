@@ -2,21 +2,22 @@
 
 use jiff::Timestamp;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, OfStore};
+use crate::config::values::Period;
 use crate::graph::{self, Marks, Rules};
 use crate::inventory::manifest_cache::ManifestCache;
 use crate::inventory::{Depth, Inventory, inspect, scan};
-use crate::layout::RegistryLayout;
+use crate::layout::{RegistryLayout, distribution};
 use crate::plan::build::{self, Sources};
 use crate::plan::limits::Limits;
-use crate::plan::{Action, CheckedPlan, Mode, Plan, Refused, check_plan};
+use crate::plan::{Action, CheckedPlan, Condemned, Mode, Plan, Refusal, Refused, Taken, check_plan};
 use crate::policy::Policy;
 use crate::store::{Access, Kind, Location, ReadStore, StoreError, Tree, WriteStore};
 use crate::sweep::journal::{self, Run, RunKind};
 use crate::sweep::lease::Lease;
 use crate::sweep::recover::{self, Recovered};
 use crate::sweep::state::{self, Memory};
-use crate::sweep::{self, Executed, SweepError};
+use crate::sweep::{self, Executed, Means, SweepError, taken};
 
 /// What a command works with.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Job<'j> {
     pub mode: Mode,
     /// Manifests that were read before.
     pub manifest_cache: Option<ManifestCache>,
+    /// Why nothing may be purged beside a registry that serves: a cache may still answer for it.
+    pub purge_forbidden: Option<String>,
 }
 
 /// Why a command ended early.
@@ -54,6 +57,8 @@ pub struct Survey {
     pub marks: Marks,
     /// What earlier runs remember.
     pub memory: Memory,
+    /// What recent runs took.
+    pub taken: Taken,
     /// Blob directories without data.
     pub empty_blobs: Vec<crate::inventory::BlobId>,
     /// The moment that everything was decided at.
@@ -73,6 +78,7 @@ pub async fn survey(
 ) -> Result<Survey, PipelineError> {
     let now = clock.now();
     let memory = state::read(store).await?;
+    let taken = taken::read(store, layout, &memory.runs, now).await?;
     let options = scan::Options { depth, concurrency: store.concurrency(), now };
     tokio::task::block_in_place(|| {
         let mut inventory = scan::scan(store, layout, options, job.manifest_cache.as_ref())?;
@@ -81,7 +87,7 @@ pub async fn survey(
         let marks = graph::mark(&inventory, &rules);
         // Only candidates are worth a closer look.
         store.progress().begin("looking at candidates", None);
-        let candidates = build::candidates(&inventory, &marks);
+        let candidates = build::candidates(&inventory, &marks, &memory.trash, &taken);
         let empty_blobs = inspect::blobs(store.tree(), layout, &mut inventory, &candidates.blobs)?;
         // What no descriptor gives the size of, such as the layers of schema 1, is asked for too: they are few.
         let unsized_blobs: Vec<_> =
@@ -89,7 +95,7 @@ pub async fn survey(
         inspect::blobs(store.tree(), layout, &mut inventory, &unsized_blobs)?;
         inspect::layer_links(store.tree(), layout, &mut inventory, &candidates.layers)?;
         inspect::histories(store.tree(), layout, &mut inventory, &candidates.histories)?;
-        Ok(Survey { inventory, marks, memory, empty_blobs, now })
+        Ok(Survey { inventory, marks, memory, taken, empty_blobs, now })
     })
 }
 
@@ -121,13 +127,24 @@ impl Survey {
             condemned: &self.memory.condemned,
             trash: &self.memory.trash,
             empty_blobs: &self.empty_blobs,
+            taken: &self.taken,
+            purge_forbidden: job.purge_forbidden.as_deref(),
         };
         let mut plan = build::build(&sources, layout);
         // A directory that holds what is nobody's, or what a registry died while writing, is not empty: to plan its end
         // would be to plan it again in every run.
+        // Beside a registry that serves, one that changed within the grace may be empty because a push is about to fill it.
         let tree = store.tree();
+        let settled = |key: &str| match (job.mode, empty_since(tree, key)) {
+            (_, None) => false,
+            (Mode::Offline, Some(_)) => true,
+            (Mode::Online, Some(since)) => !rules.young(Some(since)),
+        };
         plan.steps.retain(|step| match &step.action {
-            Action::RemoveDirectory { key } => is_empty(tree, key),
+            Action::RemoveDirectory { key } => settled(key),
+            Action::RemoveRepository { repository } if job.mode == Mode::Online => {
+                settled(&distribution::repository(repository.as_str()))
+            }
             _ => true,
         });
         plan
@@ -144,6 +161,9 @@ impl Survey {
             policy: job.policy,
             limits: &job.limits,
             pins: &self.memory.pins,
+            condemned: &self.memory.condemned,
+            taken: &self.taken,
+            purge_forbidden: job.purge_forbidden.as_deref(),
             mode: job.mode,
             last: self.memory.last.as_ref(),
             now: self.now,
@@ -152,13 +172,20 @@ impl Survey {
     }
 }
 
-/// Whether a directory is there and no file is anywhere below it. What cannot be listed may hold one.
-fn is_empty(tree: &Tree, key: &str) -> bool {
-    let Ok(Some(list)) = tree.list(key) else { return false };
-    let empty = |(name, kind): &(Box<str>, Kind)| {
-        *kind == Kind::Directory && is_empty(tree, &format!("{key}/{name}"))
-    };
-    list.foreign.is_empty() && list.names.iter().all(empty)
+/// Since when no file is anywhere below a directory; `None` when one is, or may be because it cannot be listed.
+fn empty_since(tree: &Tree, key: &str) -> Option<Timestamp> {
+    let list = tree.list(key).ok().flatten()?;
+    let mut since = tree.stat(key).ok().flatten()?.changed;
+    if !list.foreign.is_empty() {
+        return None;
+    }
+    for (name, kind) in list.names {
+        if kind != Kind::Directory {
+            return None;
+        }
+        since = since.max(empty_since(tree, &format!("{key}/{name}"))?);
+    }
+    Some(since)
 }
 
 /// The name of a run that begins now: the moment, and the process, so that two never share one.
@@ -191,46 +218,217 @@ pub fn open(location: &Location, access: &Access) -> Result<WriteStore, Pipeline
 ///
 /// # Errors
 /// When another holds the lease, or an interrupted run cannot be closed.
-pub async fn begin(
-    store: &WriteStore,
-    layout: &dyn RegistryLayout,
-    limits: &Limits,
-    clock: &dyn Clock,
-) -> Result<Session, PipelineError> {
-    store.claim_state().await?;
-    let run = run_name(clock.now());
-    let lease = Lease::take(store, clock, &run, limits.clock_skew).await?;
-    let recovered = recover::recover(store, layout, lease.number(), clock.now()).await?;
+pub async fn begin(means: &Means<'_>, limits: &Limits) -> Result<Session, PipelineError> {
+    means.store.claim_state().await?;
+    let run = run_name(means.clock.now());
+    let lease = Lease::take(means.store, means.clock, &run, limits.clock_skew).await?;
+    let recovered = recover::recover(means, lease.number()).await?;
     Ok(Session { run, lease, recovered })
 }
 
-/// Carries out a checked plan under the session's lease, and remembers what was condemned.
+/// Carries out a checked plan under the session's lease, as the run of this name, and remembers what was condemned.
 ///
 /// # Errors
 /// When the journal cannot be written or the lease is lost.
-#[expect(clippy::too_many_arguments, reason = "everything a run is made of, passed on by its one caller")]
 pub async fn sweep(
     session: &Session,
+    run: &str,
     checked: CheckedPlan,
     survey: &Survey,
-    store: &WriteStore,
-    layout: &dyn RegistryLayout,
+    means: &Means<'_>,
     job: &Job<'_>,
-    clock: &dyn Clock,
     stop: impl Fn() -> bool,
 ) -> Result<Executed, PipelineError> {
-    let condemned = checked.plan().condemned.clone();
-    let run = Run {
+    let plan = checked.plan();
+    let mends = plan.mends;
+    let mut condemned = plan.condemned.clone();
+    // What goes in this run stays condemned until a listing says that it has gone: the run may be stopped before.
+    condemned.extend(plan.steps.iter().filter_map(|step| match step.action {
+        Action::Sweep { digest, size, manifest } => {
+            let since = survey.memory.condemned.get(&digest)?.since;
+            Some(Condemned { digest, size, since, until: since, manifest })
+        }
+        _ => None,
+    }));
+    let header = Run {
         schema: journal::SCHEMA.into(),
-        run: session.run.clone(),
-        kind: RunKind::Sweep(job.mode),
+        run: run.to_owned(),
+        kind: if mends { RunKind::Mend(job.mode) } else { RunKind::Sweep(job.mode) },
         started: survey.now,
         fencing: session.lease.number(),
         grace: job.limits.grace,
         trash_keep: job.limits.trash_keep,
         regsweep: env!("CARGO_PKG_VERSION").into(),
     };
-    let executed = sweep::execute(&session.lease, checked, store, layout, &run, || clock.now(), stop).await?;
-    state::write_condemned(store, job.mode, !survey.memory.condemned.is_empty(), &condemned).await?;
+    let executed = sweep::execute(&session.lease, checked, &header, means, stop).await?;
+    if !mends {
+        // The clock of what was named until now begins when its links have gone.
+        let ended = means.clock.now();
+        for one in condemned.iter_mut().filter(|one| one.since == survey.now) {
+            one.since = ended;
+        }
+        let before = !survey.memory.condemned.is_empty();
+        state::write_condemned(means.store, job.mode, before, &condemned).await?;
+    }
     Ok(executed)
+}
+
+/// How a cycle is carried out.
+pub struct Cycle<'c> {
+    /// What it works with.
+    pub means: Means<'c>,
+    /// What it goes by.
+    pub job: &'c Job<'c>,
+    /// How long to wait for pushes that the sweep crossed before looking for them; `None` leaves that to the next cycle.
+    pub settle: Option<Period>,
+    /// Says when to stop.
+    pub stop: &'c (dyn Fn() -> bool + Sync),
+}
+
+/// What became of a cycle.
+#[derive(Debug)]
+pub struct Cycled {
+    /// What was planned, and why it was refused if it was.
+    pub plan: Result<Plan, Box<Refused>>,
+    /// What was done; nothing when the plan was refused.
+    pub executed: Option<Executed>,
+    /// What was given back, before and after, by the name of the run.
+    pub mended: Vec<(String, Executed)>,
+    /// Whether what the run took was looked at again after it had settled.
+    pub verified: bool,
+}
+
+/// Rounds of giving back, each of which may uncover more, before the rest is left to the next cycle.
+const ROUNDS: usize = 8;
+
+impl Cycle<'_> {
+    /// One cycle: gives back what an earlier one should not have taken, plans, checks, sweeps, waits, and looks again.
+    /// `given` is a plan to carry out instead of making one. `show` is handed each plan before it is carried out.
+    ///
+    /// # Errors
+    /// When the store cannot be listed, the journal cannot be written, or the lease is lost.
+    pub async fn run(
+        &self,
+        session: &Session,
+        given: Option<Plan>,
+        show: &mut (dyn FnMut(&Survey, &Plan, &[Refusal]) + Send),
+    ) -> Result<Cycled, PipelineError> {
+        let clock = OfStore { clock: self.means.clock, ahead: session.lease.ahead() };
+        let means = Means { clock: &clock, ..self.means };
+        let store = means.store;
+        let mut mended = Vec::new();
+        let (survey, plan) = loop {
+            let survey = survey(store.read(), means.layout, self.job, Depth::Names, &clock).await?;
+            let plan = survey.plan(store.read(), means.layout, self.job);
+            let futile =
+                mended.last().is_some_and(|(_, executed): &(String, Executed)| executed.done.is_empty());
+            if !plan.mends || futile || mended.len() >= ROUNDS {
+                break (survey, plan);
+            }
+            match self.mend(session, &means, &survey, plan, &mut mended, show).await? {
+                None => {}
+                Some(refused) => {
+                    return Ok(Cycled { plan: Err(refused), executed: None, mended, verified: false });
+                }
+            }
+            if (self.stop)() {
+                let plan = survey.plan(store.read(), means.layout, self.job);
+                return Ok(Cycled { plan: Ok(plan), executed: Some(stopped()), mended, verified: false });
+            }
+        };
+        let checked = match survey.check(given.unwrap_or(plan), store.read(), self.job) {
+            Ok(checked) => checked,
+            Err(refused) => {
+                show(&survey, &refused.plan, &refused.refusals);
+                return Ok(Cycled { plan: Err(refused), executed: None, mended, verified: false });
+            }
+        };
+        let plan = checked.plan().clone();
+        show(&survey, &plan, &[]);
+        let nothing =
+            plan.steps.is_empty() && plan.condemned.is_empty() && survey.memory.condemned.is_empty();
+        let executed = if nothing {
+            Executed::default()
+        } else {
+            sweep(session, &session.run, checked, &survey, &means, self.job, self.stop).await?
+        };
+        drop(survey);
+        let verified = match self.settle {
+            Some(settle) if self.job.mode == Mode::Online && executed.took_anything() => {
+                self.verify(session, &means, settle, &mut mended, show).await?
+            }
+            _ => false,
+        };
+        Ok(Cycled { plan: Ok(plan), executed: Some(executed), mended, verified })
+    }
+
+    /// Carries out a plan that only gives back; the refusal when it is refused.
+    async fn mend(
+        &self,
+        session: &Session,
+        means: &Means<'_>,
+        survey: &Survey,
+        mut plan: Plan,
+        mended: &mut Vec<(String, Executed)>,
+        show: &mut (dyn FnMut(&Survey, &Plan, &[Refusal]) + Send),
+    ) -> Result<Option<Box<Refused>>, PipelineError> {
+        plan.steps.retain(|step| step.action.gives_back());
+        plan.mends = true;
+        let checked = match survey.check(plan, means.store.read(), self.job) {
+            Ok(checked) => checked,
+            Err(refused) => {
+                show(survey, &refused.plan, &refused.refusals);
+                return Ok(Some(refused));
+            }
+        };
+        show(survey, checked.plan(), &[]);
+        let run = format!("{}-mend-{}", session.run, mended.len() + 1);
+        let executed = sweep(session, &run, checked, survey, means, self.job, || false).await?;
+        mended.push((run, executed));
+        Ok(None)
+    }
+
+    /// Waits until every push that the sweep may have crossed has left its signs, and gives back what they need. Returns
+    /// whether it came to the end of that.
+    async fn verify(
+        &self,
+        session: &Session,
+        means: &Means<'_>,
+        settle: Period,
+        mended: &mut Vec<(String, Executed)>,
+        show: &mut (dyn FnMut(&Survey, &Plan, &[Refusal]) + Send),
+    ) -> Result<bool, PipelineError> {
+        let until = means.clock.now().saturating_add(settle.as_signed()).unwrap_or(Timestamp::MAX);
+        means.store.read().progress().begin("waiting for pushes to settle", None);
+        while means.clock.now() < until {
+            if (self.stop)() {
+                return Ok(false);
+            }
+            let left = until.duration_since(means.clock.now()).unsigned_abs();
+            means.clock.sleep(left.min(TICK)).await;
+        }
+        for _ in 0..ROUNDS {
+            session.lease.check().await?;
+            let survey =
+                survey(means.store.read(), means.layout, self.job, Depth::Names, means.clock).await?;
+            let plan = survey.plan(means.store.read(), means.layout, self.job);
+            if !plan.steps.iter().any(|step| step.action.gives_back()) {
+                return Ok(true);
+            }
+            if self.mend(session, means, &survey, plan, mended, show).await?.is_some() {
+                return Ok(false);
+            }
+            if mended.last().is_some_and(|(_, executed)| executed.done.is_empty()) {
+                return Ok(false);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// How often somebody who waits asks whether to stop.
+const TICK: std::time::Duration = std::time::Duration::from_millis(500);
+
+fn stopped() -> Executed {
+    Executed { interrupted: true, ..Executed::default() }
 }

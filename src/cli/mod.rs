@@ -24,6 +24,7 @@ use crate::plan::limits::{Accept, Limits};
 use crate::policy::Policy;
 use crate::store::{Access, Location, ReadStore, StoreError, Tree, WriteStore};
 use crate::sweep::SweepError;
+use crate::sweep::cache::Caches;
 
 mod audit;
 mod demo;
@@ -119,6 +120,30 @@ struct PolicyArgsOf {
                 pull_through_cache"
     )]
     accept: Vec<Accept>,
+}
+
+/// What of the registry remembers blobs that are gone.
+#[derive(Debug, Clone, Args)]
+struct CacheArgs {
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "REGSWEEP_REDIS",
+        help = "The registry's Redis (redis:// or rediss://), to make it forget what goes [default: what --registry-config says]"
+    )]
+    redis: Option<String>,
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "REGSWEEP_REGISTRY_URL",
+        value_delimiter = ',',
+        help = "The registry itself, once for each replica: makes its cache in memory forget what goes; with --offline, \
+                asks whether it takes writes"
+    )]
+    registry_url: Vec<String>,
+    /// Every replica of the registry was restarted since the last run: its caches in memory are new
+    #[arg(long, env = "REGSWEEP_ASSUME_RESTARTED")]
+    assume_restarted: bool,
 }
 
 /// A command that could not do what it was asked, with its exit code.
@@ -291,6 +316,14 @@ impl StoreArgs {
     }
 }
 
+impl CacheArgs {
+    fn caches(&self, store: &StoreArgs) -> Result<Caches, Failure> {
+        let config = store.registry_configuration()?;
+        Caches::of(config.as_ref(), self.redis.as_deref(), &self.registry_url, self.assume_restarted)
+            .map_err(usage)
+    }
+}
+
 impl PolicyArgsOf {
     fn read(&self) -> Result<Option<Policy>, Failure> {
         let Some(path) = &self.policy else { return Ok(None) };
@@ -301,7 +334,7 @@ impl PolicyArgsOf {
         let mut limits = policy.map_or_else(Limits::default, Limits::of);
         limits.accept(&self.accept);
         let mode = if self.offline { Mode::Offline } else { Mode::Online };
-        Job { policy, limits, mode, manifest_cache }
+        Job { policy, limits, mode, manifest_cache, purge_forbidden: None }
     }
 }
 

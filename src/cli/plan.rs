@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::progress::Shown;
-use super::{CommandResult, LAYOUT, PolicyArgsOf, StoreArgs, data, json, talk, usage};
+use super::{CacheArgs, CommandResult, LAYOUT, PolicyArgsOf, StoreArgs, data, json, talk, usage};
 use crate::clock::System;
 use crate::exit::Exit;
 use crate::inventory::Depth;
@@ -23,6 +23,8 @@ pub(super) struct PlanArgs {
     pub store: StoreArgs,
     #[command(flatten)]
     pub policy: PolicyArgsOf,
+    #[command(flatten)]
+    pub cache: CacheArgs,
     /// Write the plan to a file that `run --plan` carries out
     #[arg(long, value_name = "FILE", env = "REGSWEEP_OUT")]
     pub out: Option<PathBuf>,
@@ -45,7 +47,8 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
     let policy = args.policy.read()?;
     // A store that cannot be written to: a plan that deleted would not compile.
     let store = args.store.open()?;
-    let job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
+    let mut job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
+    job.purge_forbidden = args.cache.caches(&args.store)?.forbids_purge();
     let shown = Shown::of(&store);
     let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Names, &System).await?;
     drop(shown);

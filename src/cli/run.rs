@@ -4,24 +4,24 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
+use jiff::SignedDuration;
 use serde::Serialize;
 
 use super::progress::Shown;
 use super::{
-    CommandResult, Failure, LAYOUT, PolicyArgsOf, Stop, StoreArgs, audit, data, json, plan as plan_command,
-    talk, usage,
+    CacheArgs, CommandResult, Failure, LAYOUT, PolicyArgsOf, Stop, StoreArgs, audit, data, json,
+    plan as plan_command, talk, usage,
 };
-use crate::clock::{Clock as _, System};
+use crate::clock::System;
 use crate::config::values::Period;
 use crate::exit::Exit;
-use crate::inventory::Depth;
-use crate::pipeline::{self, Job, Session, Survey};
+use crate::pipeline::{self, Cycle, Cycled, Session, Survey};
 use crate::plan::{Condemned, Mode, Plan, Refusal};
 use crate::policy::Policy;
 use crate::report::Problems;
 use crate::report::text::{self, Detail, PlanText};
-use crate::store::{Requests, WriteStore};
-use crate::sweep::Executed;
+use crate::store::{Requests, Tree, WriteStore};
+use crate::sweep::{Executed, Means};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct RunArgs {
@@ -29,6 +29,16 @@ pub(super) struct RunArgs {
     pub store: StoreArgs,
     #[command(flatten)]
     pub policy: PolicyArgsOf,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    #[arg(
+        long,
+        value_name = "DURATION|later",
+        env = "REGSWEEP_SETTLE",
+        help = "How long to wait after a sweep beside a registry that serves before looking for pushes that it crossed, or \
+                `later` to leave that to the next run [default: 1min in a directory, 15min in a bucket]"
+    )]
+    pub settle: Option<Settle>,
     /// Carry out exactly this plan, checked again
     #[arg(long, value_name = "FILE", env = "REGSWEEP_PLAN", conflicts_with_all = ["report_orphans", "dry_run"])]
     pub plan: Option<PathBuf>,
@@ -46,6 +56,23 @@ pub(super) struct RunArgs {
     pub all: bool,
 }
 
+/// How long pushes are given to leave their signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settle {
+    /// So long.
+    For(Period),
+    /// Until the next run.
+    Later,
+}
+
+impl std::str::FromStr for Settle {
+    type Err = <Period as std::str::FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "later" { Ok(Self::Later) } else { text.parse().map(Self::For) }
+    }
+}
+
 /// What `run --json` prints.
 #[derive(Debug, Serialize)]
 struct RunReport<'r> {
@@ -57,9 +84,20 @@ struct RunReport<'r> {
     refusals: Vec<String>,
     executed: Option<&'r Executed>,
     condemned: Vec<Condemned>,
+    /// What was given back because a push needs it.
+    mended: &'r [Mended],
+    /// Whether pushes that the sweep crossed were looked for.
+    verified: bool,
     recovered: Vec<String>,
     problems: &'r Problems,
     requests: Requests,
+}
+
+/// A round of giving back.
+#[derive(Debug, Serialize)]
+struct Mended {
+    run: String,
+    executed: Executed,
 }
 
 pub(super) async fn run(args: RunArgs) -> CommandResult {
@@ -67,8 +105,8 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
         return audit::run(audit::AuditArgs { store: args.store, policy: args.policy, problems: true }).await;
     }
     if args.dry_run {
-        let RunArgs { store, policy, all, .. } = args;
-        return plan_command::run(plan_command::PlanArgs { store, policy, out: None, all }).await;
+        let RunArgs { store, policy, cache, all, .. } = args;
+        return plan_command::run(plan_command::PlanArgs { store, policy, cache, out: None, all }).await;
     }
     let (policy, given) = match &args.plan {
         Some(path) => {
@@ -78,102 +116,116 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
         }
         None => (args.policy.read()?, None),
     };
+    let caches = args.cache.caches(&args.store)?;
     warn_of_cache(&args);
     let store = args.store.open_to_change()?;
-    let job = args.policy.job(policy.as_ref(), args.store.manifest_cache(store.read()));
+    let mut job = args.policy.job(policy.as_ref(), args.store.manifest_cache(store.read()));
+    job.purge_forbidden = caches.forbids_purge();
     let stop = Stop::listen(args.max_runtime);
-    let session = pipeline::begin(&store, &LAYOUT, &job.limits, &System).await?;
+    let means = Means { store: &store, layout: &LAYOUT, caches: &caches, clock: &System };
+    let session = pipeline::begin(&means, &job.limits).await?;
     for recovered in &session.recovered {
         talk(&format!(
             "the interrupted run {} was closed: {} steps finished, {} had been done, {} left for this run",
             recovered.run, recovered.finished, recovered.found_done, recovered.left
         ));
     }
-    let result = under_lease(&args, &job, given, &store, &session, &stop).await;
+    let requested = || stop.requested();
+    let cycle = Cycle { means, job: &job, settle: settle(&args, &store), stop: &requested };
+    let result = under_lease(&args, &cycle, given, &session).await;
     let released = session.lease.release().await;
     let exit = result?;
     released?;
     Ok(stop.exit().unwrap_or(exit))
 }
 
-async fn under_lease(
-    args: &RunArgs,
-    job: &Job<'_>,
-    given: Option<Plan>,
-    store: &WriteStore,
-    session: &Session,
-    stop: &Stop,
-) -> CommandResult {
-    let shown = Shown::of(store.read());
-    let survey = pipeline::survey(store.read(), &LAYOUT, job, Depth::Names, &System).await?;
-    drop(shown);
-    let plan = given.unwrap_or_else(|| survey.plan(store.read(), &LAYOUT, job));
-    let problems = Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash);
-    let shown = |plan: &Plan, refusals: &[Refusal]| {
-        // A plan that comes from a file was read before.
-        let detail = if args.plan.is_some() && !args.all { Detail::Totals } else { Detail::all_if(args.all) };
-        text::plan(&PlanText { plan, problems: &problems, refusals, requests: None, detail })
-    };
-    let report = |plan: &Plan| RunReport {
-        schema: "regsweep/run-report/1",
-        run: session.run.clone(),
-        header: plan.header.clone(),
-        freed: plan.freed.clone(),
-        planned_steps: plan.steps.len(),
-        refusals: Vec::new(),
-        executed: None,
-        condemned: plan.condemned.clone(),
-        recovered: session.recovered.iter().map(|recovered| recovered.run.clone()).collect(),
-        problems: &problems,
-        requests: store.read().requests(),
-    };
-    let checked = match survey.check(plan, store.read(), job) {
-        Ok(checked) => checked,
-        Err(refused) => {
-            if args.store.json {
-                let refusals = refused.refusals.iter().map(ToString::to_string).collect();
-                json(&RunReport { refusals, ..report(&refused.plan) })?;
-            } else {
-                data(&shown(&refused.plan, &refused.refusals));
-            }
-            return Ok(Exit::Refused);
-        }
-    };
-    // A person sees what will be done before it is done.
-    if !args.store.json {
-        data(&shown(checked.plan(), &[]));
+/// In a directory a registry writes its links within milliseconds of looking; a bucket may keep it waiting for minutes.
+fn settle(args: &RunArgs, store: &WriteStore) -> Option<Period> {
+    match args.settle {
+        Some(Settle::For(period)) => Some(period),
+        Some(Settle::Later) => None,
+        None => Some(match store.read().tree() {
+            Tree::Directory(_) => Period::from_signed(SignedDuration::from_mins(1)),
+            Tree::Bucket(_) => Period::from_signed(SignedDuration::from_mins(15)),
+        }),
     }
-    let mut report = report(checked.plan());
-    let shown = Shown::of(store.read());
-    let executed = sweep(session, checked, &survey, store, job, stop).await?;
-    drop(shown);
-    report.requests = store.read().requests();
-    if args.store.json {
-        json(&RunReport { executed: Some(&executed), ..report })?;
-    } else {
-        let keeps_trash = !job.limits.trash_keep.is_zero();
-        let identity = store.read().identity();
-        data(&text::executed(&session.run, identity, &executed, keeps_trash, &report.requests));
-    }
-    after_word(job, &executed);
-    Ok(if executed.failed.is_empty() { Exit::Done } else { Exit::SomeFailed })
 }
 
-async fn sweep(
+async fn under_lease(
+    args: &RunArgs,
+    cycle: &Cycle<'_>,
+    given: Option<Plan>,
     session: &Session,
-    checked: crate::plan::CheckedPlan,
-    survey: &Survey,
-    store: &WriteStore,
-    job: &Job<'_>,
-    stop: &Stop,
-) -> Result<Executed, Failure> {
-    let nothing = checked.plan().steps.is_empty()
-        && checked.plan().condemned.is_empty()
-        && survey.memory.condemned.is_empty();
-    if nothing {
-        return Ok(Executed::default());
+) -> CommandResult {
+    let store = cycle.means.store;
+    let read_before = given.is_some() && !args.all;
+    let mut problems = None;
+    let mut shown = Some(Shown::of(store.read()));
+    let cycled = {
+        // A person sees what will be done before it is done.
+        let mut show = |survey: &Survey, plan: &Plan, refusals: &[Refusal]| {
+            let found = Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash);
+            if !args.store.json && (!plan.mends || !refusals.is_empty()) {
+                // A plan that comes from a file was read before.
+                let detail = if read_before { Detail::Totals } else { Detail::all_if(args.all) };
+                shown = None;
+                data(&text::plan(&PlanText { plan, problems: &found, refusals, requests: None, detail }));
+                shown = Some(Shown::of(store.read()));
+            }
+            problems.get_or_insert(found);
+        };
+        cycle.run(session, given, &mut show).await?
+    };
+    drop(shown);
+    tell(args, cycle, session, &cycled, &problems.unwrap_or_default())
+}
+
+fn tell(
+    args: &RunArgs,
+    cycle: &Cycle<'_>,
+    session: &Session,
+    cycled: &Cycled,
+    problems: &Problems,
+) -> CommandResult {
+    let store = cycle.means.store;
+    let (plan, refusals) = match &cycled.plan {
+        Ok(plan) => (plan, [].as_slice()),
+        Err(refused) => (&refused.plan, refused.refusals.as_slice()),
+    };
+    let mended: Vec<Mended> = cycled
+        .mended
+        .iter()
+        .map(|(run, executed)| Mended { run: run.clone(), executed: executed.clone() })
+        .collect();
+    let requests = store.read().requests();
+    if args.store.json {
+        json(&RunReport {
+            schema: "regsweep/run-report/1",
+            run: session.run.clone(),
+            header: plan.header.clone(),
+            freed: plan.freed.clone(),
+            planned_steps: plan.steps.len(),
+            refusals: refusals.iter().map(ToString::to_string).collect(),
+            executed: cycled.executed.as_ref(),
+            condemned: plan.condemned.clone(),
+            mended: &mended,
+            verified: cycled.verified,
+            recovered: session.recovered.iter().map(|recovered| recovered.run.clone()).collect(),
+            problems,
+            requests,
+        })?;
+    } else if let Some(executed) = &cycled.executed {
+        for one in &mended {
+            data(&text::mended(&one.run, &one.executed));
+        }
+        let keeps_trash = !cycle.job.limits.trash_keep.is_zero();
+        let identity = store.read().identity();
+        data(&text::executed(&session.run, identity, executed, keeps_trash, &requests));
     }
-    Ok(pipeline::sweep(session, checked, survey, store, &LAYOUT, job, &System, || stop.requested()).await?)
+    let Some(executed) = &cycled.executed else { return Ok(Exit::Refused) };
+    after_word(cycle, cycled, executed);
+    let failed = !executed.failed.is_empty() || mended.iter().any(|one| !one.executed.failed.is_empty());
+    Ok(if failed { Exit::SomeFailed } else { Exit::Done })
 }
 
 fn read_plan(path: &std::path::Path) -> Result<(Option<Policy>, Option<Plan>), Failure> {
@@ -213,13 +265,15 @@ fn warn_of_cache(args: &RunArgs) {
     }
 }
 
-fn after_word(job: &Job<'_>, executed: &Executed) {
+fn after_word(cycle: &Cycle<'_>, cycled: &Cycled, executed: &Executed) {
     let changed = executed.count("sweep") + executed.count("unlink") + executed.count("delete-manifest") > 0;
-    if job.mode == Mode::Offline && changed {
+    if cycle.job.mode == Mode::Offline && changed {
         talk(
             "a registry with an in-memory descriptor cache must be restarted before it takes writes again (the \
              configurations that registries ship with have one)",
         );
     }
-    tracing::debug!(at = %System.now(), "done");
+    if cycle.job.mode == Mode::Online && changed && !cycled.verified {
+        talk("pushes that the sweep may have crossed are looked for by the next run");
+    }
 }

@@ -44,7 +44,7 @@ impl Marker<'_> {
             }
             let tag = &self.repository.tags[index];
             let here = self.follower_subject(index).is_some_and(|subject| self.linked.contains_key(&subject));
-            let held = self.rules.young(tag.changed) || self.tag_pinned(&tag.name);
+            let held = self.tag_young(tag) || self.tag_pinned(&tag.name);
             match self.rules.policy {
                 None => decision.verdict = Verdict::Keep(KeepReason::NoPolicy),
                 // What is kept here may be the subject of others: that is known when all of it is.

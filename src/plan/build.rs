@@ -1,15 +1,18 @@
 //! Turns marks into steps. Pure: everything that had to be asked of the store is in the inventory by now.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::freed::freed;
 use super::limits::Limits;
-use super::{Action, Condemned, Counts, Evidence, Header, Mode, Plan, Reason, SCHEMA, Step};
+use super::{
+    Action, Condemnation, Condemned, Counts, Evidence, Header, HeldBack, Mode, Plan, Reason, SCHEMA, Step,
+    Taken,
+};
 use crate::graph::{Fate, Gone, Marks, Rules};
 use crate::inventory::{BlobId, BlobSet, Body, Inventory, Link, Repository, Target};
 use crate::layout::{Directory, RegistryLayout};
-use crate::oci::{Digest, Role};
+use crate::oci::Digest;
 use crate::policy::EmptyRepositories;
 use crate::store::Identity;
 
@@ -46,11 +49,15 @@ pub struct Sources<'s> {
     /// Which store it is.
     pub store: &'s Identity,
     /// Blobs seen unreferenced by earlier runs, and since when.
-    pub condemned: &'s FxHashMap<Digest, Timestamp>,
+    pub condemned: &'s FxHashMap<Digest, Condemnation>,
     /// What is in the trash.
     pub trash: &'s [TrashItem],
     /// Blob directories that hold no data.
     pub empty_blobs: &'s [BlobId],
+    /// What recent runs took.
+    pub taken: &'s Taken,
+    /// Why nothing may be purged beside a registry that serves, and what to do about it.
+    pub purge_forbidden: Option<&'s str>,
 }
 
 /// What must be looked at more closely before a plan can be made.
@@ -64,8 +71,8 @@ pub struct Candidates {
     pub histories: Vec<usize>,
 }
 
-/// Names what must be looked at more closely.
-pub fn candidates(inventory: &Inventory, marks: &Marks) -> Candidates {
+/// Names what must be looked at more closely. A blob that is in the trash too is looked for: its directory may be left.
+pub fn candidates(inventory: &Inventory, marks: &Marks, trash: &[TrashItem], taken: &Taken) -> Candidates {
     let missing =
         inventory.manifests.iter().filter(|(_, body)| matches!(body, Body::Missing)).map(|(id, _)| *id);
     let mut found = Candidates {
@@ -73,6 +80,10 @@ pub fn candidates(inventory: &Inventory, marks: &Marks) -> Candidates {
         blobs: inventory.blobs.present().chain(missing).filter(|id| !marks.live.contains(*id)).collect(),
         ..Candidates::default()
     };
+    found.blobs.extend(trash.iter().filter_map(|item| inventory.blobs.find(item.digest.as_ref()?)));
+    found.blobs.sort_unstable();
+    found.blobs.dedup();
+    let of_taken_tags: FxHashSet<_> = taken.tags.iter().map(|tag| &tag.repository).collect();
     for (index, (repository, marked)) in inventory.repositories.iter().zip(&marks.repositories).enumerate() {
         if repository.pinned {
             continue;
@@ -87,6 +98,7 @@ pub fn candidates(inventory: &Inventory, marks: &Marks) -> Candidates {
         );
         if marked.tags.iter().any(crate::policy::Decision::is_expired)
             || marked.revisions.iter().any(|fate| matches!(fate, Fate::Expired(_)))
+            || of_taken_tags.contains(&repository.name)
         {
             found.histories.push(index);
         }
@@ -130,14 +142,30 @@ pub fn in_grace(inventory: &Inventory, marks: &Marks, rules: &Rules<'_>) -> Blob
 pub fn build(sources: &Sources<'_>, layout: &dyn RegistryLayout) -> Plan {
     let Sources { inventory, marks, rules, limits, mode, .. } = *sources;
     let young = in_grace(inventory, marks, rules);
-    let mut builder = Builder { sources, layout, young: &young, steps: Vec::new() };
-    builder.heal_and_purge();
+    let linked = linked(inventory);
+    let mut builder = Builder {
+        sources,
+        layout,
+        young: &young,
+        linked: &linked,
+        in_trash: sources.trash.iter().filter_map(|item| item.digest).collect(),
+        steps: Vec::new(),
+        mends: false,
+        held_back: None,
+    };
+    builder.heal();
+    builder.give_back();
     for index in 0..inventory.repositories.len() {
         builder.repository(index);
     }
-    let (swept, condemned) = builder.blobs();
+    let (mut swept, mut condemned) = builder.blobs();
     builder.leftovers();
-    let mut steps = builder.steps;
+    builder.purge();
+    let Builder { mut steps, mends, mut held_back, .. } = builder;
+    if mends {
+        steps.retain(|step| step.action.gives_back());
+        (swept, condemned, held_back) = (Vec::new(), Vec::new(), None);
+    }
     // References go before what they refer to, so that at every moment a client is told "not here" rather than given
     // a manifest whose layers are gone.
     steps.sort_by_key(|step| step.action.stage());
@@ -161,7 +189,32 @@ pub fn build(sources: &Sources<'_>, layout: &dyn RegistryLayout) -> Plan {
         steps,
         condemned,
         freed,
+        mends,
+        held_back,
     }
+}
+
+/// Every digest that a link of any kind names, in any repository.
+fn linked(inventory: &Inventory) -> BlobSet {
+    let mut linked = BlobSet::for_table(&inventory.blobs);
+    for repository in &inventory.repositories {
+        for layer in repository.layers.iter().filter(|layer| layer.link != Link::Missing) {
+            linked.insert(layer.digest);
+        }
+        for revision in repository.revisions.iter().filter(|revision| revision.link != Link::Missing) {
+            linked.insert(revision.digest);
+        }
+        for alias in &repository.aliases {
+            linked.insert(alias.alias);
+            if let Some(target) = alias.target {
+                linked.insert(target);
+            }
+        }
+        for (_, signature) in &repository.signatures {
+            linked.insert(*signature);
+        }
+    }
+    linked
 }
 
 /// What the store holds, as far as sizes are known.
@@ -184,58 +237,26 @@ pub fn counts(inventory: &Inventory, marks: &Marks) -> Counts {
     counts
 }
 
-struct Builder<'b> {
-    sources: &'b Sources<'b>,
+pub(super) struct Builder<'b> {
+    pub(super) sources: &'b Sources<'b>,
     layout: &'b dyn RegistryLayout,
     young: &'b BlobSet,
-    steps: Vec<Step>,
+    pub(super) linked: &'b BlobSet,
+    pub(super) in_trash: FxHashSet<Digest>,
+    pub(super) steps: Vec<Step>,
+    /// What comes back may need more than could be seen.
+    pub(super) mends: bool,
+    pub(super) held_back: Option<HeldBack>,
 }
 
 impl Builder<'_> {
-    fn push(&mut self, action: Action, reason: Reason, changed: Option<Timestamp>) {
+    pub(super) fn push(&mut self, action: Action, reason: Reason, changed: Option<Timestamp>) {
         self.steps.push(Step { action, evidence: Evidence { reason, changed } });
     }
 
     fn remove_directory(&mut self, directory: &Directory<'_>) {
-        // Beside a registry that serves, a directory may be empty because a push is about to fill it.
-        if self.sources.mode == Mode::Offline
-            && let Some(key) = self.layout.directory_key(directory)
-        {
+        if let Some(key) = self.layout.directory_key(directory) {
             self.push(Action::RemoveDirectory { key }, Reason::Empty, None);
-        }
-    }
-
-    fn heal_and_purge(&mut self) {
-        let Sources { inventory, marks, limits, trash, rules, .. } = *self.sources;
-        let mut healed: FxHashSet<Digest> = FxHashSet::default();
-        for item in trash {
-            let row = item.digest.and_then(|digest| inventory.blobs.find(&digest));
-            let missing = row.is_some_and(|id| marks.live.contains(id) && !inventory.blobs.is_present(id));
-            if let (true, Some(digest)) = (missing, item.digest) {
-                if healed.insert(digest) {
-                    let action = Action::Heal {
-                        run: item.run.clone(),
-                        place: item.place.clone(),
-                        digest,
-                        size: item.size,
-                    };
-                    self.push(action, Reason::NeededAgain, None);
-                }
-                continue;
-            }
-            let factor = if item.manifest { limits.manifest_trash_factor } else { 1 };
-            let keep = SignedDuration::from_secs(
-                limits.trash_keep.as_signed().as_secs().saturating_mul(i64::from(factor)),
-            );
-            if rules.now.duration_since(item.since) >= keep {
-                let action = Action::Purge {
-                    run: item.run.clone(),
-                    place: item.place.clone(),
-                    digest: item.digest,
-                    size: item.size,
-                };
-                self.push(action, Reason::TrashKept, Some(item.since));
-            }
         }
     }
 
@@ -346,41 +367,6 @@ impl Builder<'_> {
         }
     }
 
-    /// A manifest that stays needs a link to each of its layers, or the registry answers that it has none. One can be
-    /// missing after an interrupted run, or when a push was answered by a cache while a link went.
-    fn missing_links(&mut self, repository: &Repository, marked: &crate::graph::RepositoryMarks) {
-        let inventory = self.sources.inventory;
-        // A directory that may not be listed may hold the links.
-        if inventory.pins_everything() {
-            return;
-        }
-        let linked =
-            repository.layers.iter().filter(|layer| layer.link != Link::Missing).map(|layer| layer.digest);
-        let manifests =
-            repository.revisions.iter().filter(|one| one.link != Link::Missing).map(|one| one.digest);
-        let mut there: FxHashSet<BlobId> = linked.chain(manifests).collect();
-        for (revision, fate) in repository.revisions.iter().zip(&marked.revisions) {
-            let Some(facts) = inventory.facts(revision.digest).filter(|_| matches!(fate, Fate::Kept(_)))
-            else {
-                continue;
-            };
-            let layers = facts
-                .references
-                .iter()
-                .filter(|edge| !edge.foreign && matches!(edge.role, Role::Config | Role::Layer | Role::Blob));
-            for edge in layers {
-                let digest = inventory.blobs.digest(edge.digest);
-                if matches!(digest, Digest::Sha256(_))
-                    && inventory.blobs.is_present(edge.digest)
-                    && there.insert(edge.digest)
-                {
-                    let action = Action::Relink { repository: repository.name.clone(), digest };
-                    self.push(action, Reason::NeededAgain, None);
-                }
-            }
-        }
-    }
-
     /// Plans the end of abandoned uploads; returns whether others stay.
     fn uploads(&mut self, repository: &Repository) -> bool {
         let Sources { rules, limits, .. } = *self.sources;
@@ -415,7 +401,7 @@ impl Builder<'_> {
         marked: &crate::graph::RepositoryMarks,
         uploads_left: bool,
     ) {
-        let Sources { rules, mode, .. } = *self.sources;
+        let rules = self.sources.rules;
         let wanted =
             rules.policy.is_some_and(|policy| policy.empty_repositories() == EmptyRepositories::Remove);
         let tags_left = marked.tags.iter().any(|decision| !decision.is_expired());
@@ -425,7 +411,6 @@ impl Builder<'_> {
         }) || repository.aliases.iter().any(|alias| rules.young(alias.changed));
         let has_parts = repository.parts != crate::inventory::Parts::default();
         if wanted
-            && mode == Mode::Offline
             && has_parts
             && !repository.pinned
             && !tags_left
@@ -447,22 +432,31 @@ impl Builder<'_> {
             .filter(|id| !marks.live.contains(*id) && !self.young.contains(*id))
             .collect();
         dead.sort_by_key(|id| inventory.blobs.digest(*id));
-        let mut waiting = Vec::new();
-        for id in &dead {
-            let digest = inventory.blobs.digest(*id);
-            let size = inventory.blobs.size(*id).unwrap_or(0);
-            match mode {
-                Mode::Offline => {
-                    let manifest = inventory.manifests.contains_key(id);
-                    let changed = inventory.blobs.changed(*id);
-                    self.push(Action::Sweep { digest, size, manifest }, Reason::Unreferenced, changed);
-                }
-                Mode::Online => {
-                    let since = condemned.get(&digest).copied().unwrap_or(rules.now);
-                    let until = since.saturating_add(limits.grace.as_signed()).unwrap_or(Timestamp::MAX);
-                    waiting.push(Condemned { digest, size, since, until });
+        let (mut swept, mut waiting) = (Vec::new(), Vec::new());
+        for id in dead {
+            let digest = inventory.blobs.digest(id);
+            let size = inventory.blobs.size(id).unwrap_or(0);
+            let changed = inventory.blobs.changed(id);
+            let earlier = condemned.get(&digest);
+            // Once its link has gone, only memory says that it was one.
+            let manifest =
+                inventory.manifests.contains_key(&id) || earlier.is_some_and(|earlier| earlier.manifest);
+            if mode == Mode::Online {
+                // The clock runs while nothing refers or links to it and nobody uploads it anew: until then a client may be
+                // told that it is here.
+                let loose = !marks.referenced.contains(id) && !self.linked.contains(id);
+                let known = earlier.map(|earlier| earlier.since).filter(|since| {
+                    loose && changed.is_some_and(|changed| changed.as_second() < since.as_second())
+                });
+                let since = known.unwrap_or(rules.now);
+                let until = since.saturating_add(limits.grace.as_signed()).unwrap_or(Timestamp::MAX);
+                if known.is_none() || until > rules.now {
+                    waiting.push(Condemned { digest, size, since, until, manifest });
+                    continue;
                 }
             }
+            self.push(Action::Sweep { digest, size, manifest }, Reason::Unreferenced, changed);
+            swept.push(id);
         }
         let mut empty_blobs: Vec<&BlobId> = empty_blobs.iter().collect();
         empty_blobs.sort_by_key(|id| inventory.blobs.digest(**id));
@@ -471,7 +465,7 @@ impl Builder<'_> {
                 self.remove_directory(&Directory::Blob { digest: inventory.blobs.digest(*id) });
             }
         }
-        (if mode == Mode::Offline { dead } else { Vec::new() }, waiting)
+        (swept, waiting)
     }
 
     /// Files that a registry died while writing, and uploads in parts that it did not finish.

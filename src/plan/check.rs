@@ -11,6 +11,8 @@ mod age;
 mod bounds;
 mod decisions;
 mod keeps;
+mod mended;
+mod online;
 mod ranks;
 mod remains;
 mod tagged;
@@ -21,7 +23,7 @@ mod versions;
 
 use super::limits::Limits;
 use super::refusal::Refusal;
-use super::{Action, Counts, Mode, Plan, Step};
+use super::{Action, Condemnation, Counts, Mode, Plan, Step, Taken};
 use crate::graph::Pins;
 use crate::inventory::{BlobId, Inventory, Repository};
 use crate::oci::{Digest, RepositoryName, TagName};
@@ -66,6 +68,12 @@ pub struct World<'w> {
     pub limits: &'w Limits,
     /// What restores pinned.
     pub pins: &'w [Pins],
+    /// Blobs that earlier runs saw with nothing that refers or links to them.
+    pub condemned: &'w FxHashMap<Digest, Condemnation>,
+    /// What recent runs took.
+    pub taken: &'w Taken,
+    /// Why nothing may be purged beside a registry that serves.
+    pub purge_forbidden: Option<&'w str>,
     /// Whether the user says that the registry is stopped or read-only.
     pub mode: Mode,
     /// What the last run left, where there was one.
@@ -97,6 +105,8 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
     unsafe_steps.extend(tagged::let_go(&plan, &after, world));
     unsafe_steps.extend(untagged::let_go(&after, world));
     unsafe_steps.extend(bounds::unmoved(&plan, world));
+    unsafe_steps.extend(online::waited(&after, world));
+    unsafe_steps.extend(mended::first(&plan, world));
     unsafe_steps.sort_by_key(|(step, _)| *step);
     unsafe_steps.dedup();
     refusals.extend(unsafe_steps.into_iter().take(NAMED).map(|(step, why)| Refusal::Unsafe { step, why }));
@@ -141,12 +151,11 @@ fn identity(plan: &Plan, world: &World<'_>) -> Vec<Refusal> {
                 )));
             }
         }
-        if plan.steps.iter().any(|step| matches!(step.action, Action::Sweep { .. })) {
-            refusals.push(Refusal::Mode(
-                "sweeping data beside a registry that serves is not in this version: stop the registry, or set it \
-                 read-only, and say --offline"
-                    .into(),
-            ));
+        // Validation: what a cache may still answer for is not deleted for good.
+        if let Some(why) = world.purge_forbidden
+            && plan.steps.iter().any(|step| matches!(step.action, Action::Purge { .. }))
+        {
+            refusals.push(Refusal::Mode(why.to_owned()));
         }
     }
     if world.inventory.pull_through_cache && !world.limits.pull_through_cache && !plan.steps.is_empty() {
@@ -312,7 +321,9 @@ impl<'a> After<'a> {
                 | Action::Abandon { .. }
                 | Action::AbortUpload { .. }
                 | Action::Heal { .. }
-                | Action::Relink { .. } => true,
+                | Action::Relink { .. }
+                | Action::RelinkManifest { .. }
+                | Action::Retag { .. } => true,
             };
             // Validation: what is not there any more was changed by somebody else.
             if !known {

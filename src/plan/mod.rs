@@ -15,9 +15,11 @@ pub mod build;
 mod check;
 mod freed;
 pub mod limits;
+mod mend;
 mod refusal;
 
 pub use check::{CheckedPlan, Refused, World, check as check_plan};
+pub use mend::{Taken, TakenTag};
 pub use refusal::Refusal;
 
 /// The `schema` of a plan file. A reader refuses any other.
@@ -37,6 +39,25 @@ pub struct Plan {
     pub condemned: Vec<Condemned>,
     /// What is freed, by repository.
     pub freed: Freed,
+    /// It gives back and takes nothing: what comes back may need more than could be seen without it, so what goes is
+    /// decided afterwards.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mends: bool,
+    /// What its time has come for, and that stays all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
+}
+
+/// Trash that is old enough to be purged, and is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldBack {
+    /// Objects.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Why, and what to do about it.
+    pub why: String,
 }
 
 /// What a plan is for and what it saw.
@@ -196,6 +217,22 @@ pub enum Action {
         /// The blob.
         digest: Digest,
     },
+    /// Writes the link of a manifest that a recent run took and that something in its repository needs by now.
+    RelinkManifest {
+        /// The repository.
+        repository: RepositoryName,
+        /// The manifest.
+        digest: Digest,
+    },
+    /// Writes a tag that a recent run took while somebody was pushing it.
+    Retag {
+        /// The repository.
+        repository: RepositoryName,
+        /// The tag.
+        tag: TagName,
+        /// What was pushed.
+        target: Digest,
+    },
     /// Brings a blob back from the trash: something needs it, and it is missing.
     Heal {
         /// The run that put it there.
@@ -210,20 +247,32 @@ pub enum Action {
 }
 
 impl Action {
-    /// The place in the order. References go before what they refer to; healing before anything; purging last.
+    /// The place in the order. What comes back goes before what refers to it; then references go before what they refer
+    /// to; purging comes last.
     pub fn stage(&self) -> u8 {
         match self {
-            Self::Heal { .. } | Self::Relink { .. } => 0,
-            Self::Untag { .. } => 1,
-            Self::DeleteManifest { .. } => 2,
-            Self::Unlink { .. } => 3,
-            Self::Sweep { .. } => 4,
+            Self::Heal { .. } => 0,
+            Self::Relink { .. } => 1,
+            Self::RelinkManifest { .. } => 2,
+            Self::Retag { .. } => 3,
+            Self::Untag { .. } => 4,
+            Self::DeleteManifest { .. } => 5,
+            Self::Unlink { .. } => 6,
+            Self::Sweep { .. } => 7,
             // An upload that goes may be the last thing in a repository that goes.
-            Self::Abandon { .. } | Self::AbortUpload { .. } => 5,
-            Self::RemoveDirectory { .. } => 6,
-            Self::RemoveRepository { .. } => 7,
-            Self::Purge { .. } => 8,
+            Self::Abandon { .. } | Self::AbortUpload { .. } => 8,
+            Self::RemoveDirectory { .. } => 9,
+            Self::RemoveRepository { .. } => 10,
+            Self::Purge { .. } => 11,
         }
+    }
+
+    /// Whether it only brings something back.
+    pub fn gives_back(&self) -> bool {
+        matches!(
+            self,
+            Self::Heal { .. } | Self::Relink { .. } | Self::RelinkManifest { .. } | Self::Retag { .. }
+        )
     }
 
     /// The name of the kind of step, as plan files write it.
@@ -240,6 +289,8 @@ impl Action {
             Self::Purge { .. } => "purge",
             Self::Heal { .. } => "heal",
             Self::Relink { .. } => "relink",
+            Self::RelinkManifest { .. } => "relink-manifest",
+            Self::Retag { .. } => "retag",
         }
     }
 
@@ -257,10 +308,13 @@ impl std::fmt::Display for Action {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = self.name();
         match self {
-            Self::Untag { repository, tag, .. } => write!(f, "{name} {repository}:{tag}"),
+            Self::Untag { repository, tag, .. } | Self::Retag { repository, tag, .. } => {
+                write!(f, "{name} {repository}:{tag}")
+            }
             Self::DeleteManifest { repository, digest, .. }
             | Self::Unlink { repository, digest }
-            | Self::Relink { repository, digest } => {
+            | Self::Relink { repository, digest }
+            | Self::RelinkManifest { repository, digest } => {
                 write!(f, "{name} {repository}@{digest}")
             }
             Self::Sweep { digest, .. } | Self::Heal { digest, .. } => write!(f, "{name} {digest}"),
@@ -316,10 +370,24 @@ pub struct Condemned {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
-    /// When it was first seen unreferenced.
+    /// When it was first seen with nothing that refers or links to it.
     pub since: Timestamp,
     /// When it may go, at the earliest.
     pub until: Timestamp,
+    /// Whether it was a manifest.
+    #[serde(default)]
+    pub manifest: bool,
+}
+
+/// What is remembered of a condemned blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condemnation {
+    /// When it was first seen with nothing that refers or links to it.
+    pub since: Timestamp,
+    /// Whether it was a manifest: those stay ten times longer in the trash.
+    #[serde(default)]
+    pub manifest: bool,
 }
 
 /// What a plan frees.

@@ -8,7 +8,7 @@ use rustc_hash::FxHashSet;
 use super::journal::Outcome;
 use super::step::GONE;
 use crate::oci::{Digest, RepositoryName};
-use crate::plan::Action;
+use crate::plan::{Action, Mode};
 
 /// Why a step is left.
 pub(super) const HELD: &str = "something that may need it was left alone; the next run decides about it";
@@ -22,9 +22,21 @@ pub(super) struct Held {
     digests: FxHashSet<Digest>,
     /// Somebody changes the store: no data goes any more.
     data: bool,
+    /// Pushes go on all the time, and what goes waited for a grace in which nothing named it.
+    online: bool,
 }
 
 impl Held {
+    /// Nothing left behind yet.
+    pub(super) fn new(mode: Mode) -> Self {
+        Self { online: mode == Mode::Online, ..Self::default() }
+    }
+
+    /// From here on no data goes.
+    pub(super) fn hold_data(&mut self) {
+        self.data = true;
+    }
+
     /// Takes note of what became of a step.
     pub(super) fn note(&mut self, action: &Action, outcome: &Outcome) {
         let (repository, target) = match action {
@@ -39,7 +51,7 @@ impl Held {
             Outcome::Skipped(why) if why == GONE => return,
             Outcome::Skipped(why) if why == HELD => {}
             // It changed since it was listed: a push is going on, which may need anything that is still there.
-            Outcome::Skipped(_) => self.data = true,
+            Outcome::Skipped(_) => self.data |= !self.online,
             Outcome::Failed(_) => {}
         }
         self.repositories.insert(repository.clone());
@@ -48,7 +60,7 @@ impl Held {
             self.digests.extend(signatures);
         }
         // An alias stands for a blob of another digest, which is not told here.
-        self.data |= target.is_some_and(|digest| !matches!(digest, Digest::Sha256(_)));
+        self.data |= target.is_some_and(|digest| !matches!(digest, Digest::Sha256(_))) && !self.online;
     }
 
     /// Whether a step may not be taken any more.
@@ -58,6 +70,7 @@ impl Held {
                 self.repositories.contains(repository)
             }
             Action::Sweep { digest, .. } => self.data || self.digests.contains(digest),
+            Action::Purge { .. } => self.data,
             _ => false,
         }
     }
@@ -94,6 +107,16 @@ mod tests {
         // What is held in turn holds its blob.
         held.note(&unlink("a", two), &Outcome::Skipped(HELD.into()));
         assert!(held.holds(&sweep(two)));
+    }
+
+    #[test]
+    fn beside_a_registry_that_serves_a_push_holds_only_what_it_touched() {
+        let mut held = Held::new(Mode::Online);
+        let one = Digest::of(b"1");
+        held.note(&unlink("a", one), &Outcome::Skipped("it was written again".into()));
+        assert!(held.holds(&sweep(one)) && !held.holds(&sweep(Digest::of(b"other"))));
+        held.hold_data();
+        assert!(held.holds(&sweep(Digest::of(b"other"))));
     }
 
     #[test]

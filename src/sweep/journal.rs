@@ -45,6 +45,8 @@ pub struct Run {
 pub enum RunKind {
     /// Carries out a plan.
     Sweep(Mode),
+    /// Gives back what a push needs that an earlier run crossed, or what is needed again; takes nothing.
+    Mend(Mode),
     /// Undoes something of an earlier run.
     Restore {
         /// That run, or the image that was asked for.

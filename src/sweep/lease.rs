@@ -49,6 +49,7 @@ pub struct Lease {
     store: WriteStore,
     number: u64,
     record: Record,
+    ahead: SignedDuration,
     lost: Arc<AtomicBool>,
     renewal: tokio::task::JoinHandle<()>,
 }
@@ -124,7 +125,8 @@ impl Lease {
         let place = place();
         let store_now = probe(store, &holder).await?;
         let now = clock.now();
-        let apart = now.duration_since(store_now).abs();
+        let ahead = now.duration_since(store_now);
+        let apart = ahead.abs();
         if apart > skew {
             return Err(SweepError::ClockSkew { apart, limit: skew });
         }
@@ -161,7 +163,13 @@ impl Lease {
         }
         let lost = Arc::new(AtomicBool::new(false));
         let renewal = tokio::spawn(renew(store.clone(), number, record.clone(), lost.clone()));
-        Ok(Self { store: store.clone(), number, record, lost, renewal })
+        Ok(Self { store: store.clone(), number, record, ahead, lost, renewal })
+    }
+
+    /// How far our clock is ahead of the store's, as measured when the lease was taken. Some stores tell whole seconds, and
+    /// an answer takes its time: what is less than that is nothing.
+    pub fn ahead(&self) -> SignedDuration {
+        if self.ahead.abs() < SignedDuration::from_secs(2) { SignedDuration::ZERO } else { self.ahead }
     }
 
     /// The fencing number.

@@ -9,10 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Clock;
 use crate::layout::RegistryLayout;
-use crate::plan::{Action, CheckedPlan, Counts, Plan};
+use crate::oci::{Digest, RepositoryName};
+use crate::plan::{Action, CheckedPlan, Counts, Mode, Plan};
 use crate::store::{StoreError, Tree, WriteStore};
 
+pub mod cache;
 mod held;
 pub mod journal;
 pub mod lease;
@@ -22,8 +25,10 @@ pub mod restore;
 mod selection;
 pub mod state;
 mod step;
+pub(crate) mod taken;
 pub mod trash;
 
+use cache::Caches;
 use held::{HELD, Held};
 use journal::{Intent, Journal, Outcome, Run};
 use lease::Lease;
@@ -123,6 +128,19 @@ pub struct RunReport {
     pub ended: Timestamp,
 }
 
+/// What a run works with.
+#[derive(Clone, Copy)]
+pub struct Means<'m> {
+    /// The store.
+    pub store: &'m WriteStore,
+    /// How its keys are made.
+    pub layout: &'m dyn RegistryLayout,
+    /// What of the registry remembers blobs.
+    pub caches: &'m Caches,
+    /// Time.
+    pub clock: &'m dyn Clock,
+}
+
 /// Carries out a checked plan.
 ///
 /// `stop` is asked between batches; when it says so, the rest is left for a later run.
@@ -132,20 +150,24 @@ pub struct RunReport {
 pub async fn execute(
     lease: &Lease,
     checked: CheckedPlan,
-    store: &WriteStore,
-    layout: &dyn RegistryLayout,
     run: &Run,
-    now: impl Fn() -> Timestamp,
+    means: &Means<'_>,
     stop: impl Fn() -> bool,
 ) -> Result<Executed, SweepError> {
     let plan = checked.into_plan();
+    let store = means.store;
     let workers = Workers::of(store);
     // The plan is durable before the first effect.
     let journal = Journal::begin(store, run, &plan).await?;
-    let keep_trash = !run.trash_keep.is_zero();
-    let hand = step::Hand { store, layout, run: &run.run, keep_trash, fencing: lease.number() };
-    let mut progress =
-        Progress { plan: &plan, hand, journal, executed: Executed::default(), held: Held::default() };
+    let hand = hand(means, run, plan.header.mode, lease.number());
+    let mut progress = Progress {
+        plan: &plan,
+        hand,
+        journal,
+        executed: Executed::default(),
+        held: Held::new(plan.header.mode),
+        unlinked: Vec::new(),
+    };
     let mut next = 0;
     let shown = store.read().progress();
     shown.begin("sweeping", Some(plan.steps.len() as u64));
@@ -156,14 +178,31 @@ pub async fn execute(
         }
         lease.check().await?;
         let end = batch_end(&plan, next);
+        progress.forget(means.caches, next..end).await;
         progress.carry_out(next..end, &workers).await?;
         shown.add(end - next);
         next = end;
     }
+    // What was unlinked last is forgotten too.
+    progress.forget(means.caches, next..next).await;
     let Progress { journal, executed, .. } = progress;
     let after = after(&plan, &executed);
-    journal.end(&RunReport { executed: executed.clone(), after, ended: now() }).await?;
+    journal.end(&RunReport { executed: executed.clone(), after, ended: means.clock.now() }).await?;
     Ok(executed)
+}
+
+fn hand<'h>(means: &Means<'h>, run: &'h Run, mode: Mode, fencing: u64) -> step::Hand<'h> {
+    let now = means.clock.now();
+    let youngest = now.saturating_sub(run.grace.as_signed()).unwrap_or(Timestamp::MIN);
+    step::Hand {
+        store: means.store,
+        layout: means.layout,
+        run: &run.run,
+        now,
+        keep_trash: !run.trash_keep.is_zero(),
+        fencing,
+        youngest_directory: (mode == Mode::Online).then_some(youngest),
+    }
 }
 
 /// Steps of one stage may be carried out side by side; the next stage waits for them.
@@ -183,9 +222,34 @@ struct Progress<'p> {
     journal: Journal<'p>,
     executed: Executed,
     held: Held,
+    /// Links that have gone and that the registry's caches were not told of.
+    unlinked: Vec<(RepositoryName, Digest)>,
 }
 
 impl Progress<'_> {
+    /// Makes the registry's caches forget what has been unlinked, before any data goes: until then they answer "here". And
+    /// what leaves the trash for good once more, since from then on nothing brings it back. Where they cannot be told, data
+    /// stays.
+    async fn forget(&mut self, caches: &Caches, batch: std::ops::Range<usize>) {
+        let last = batch.is_empty();
+        let data: Vec<Digest> = self.plan.steps[batch]
+            .iter()
+            .filter_map(|step| match &step.action {
+                Action::Sweep { digest, .. } => Some(*digest),
+                Action::Purge { digest, .. } => *digest,
+                _ => None,
+            })
+            .collect();
+        if (data.is_empty() && !last) || (data.is_empty() && self.unlinked.is_empty()) {
+            return;
+        }
+        let unlinked = std::mem::take(&mut self.unlinked);
+        if let Err(error) = caches.evict(&unlinked, &data).await {
+            self.held.hold_data();
+            self.executed.failed.push(Left { step: "evict".into(), why: error.to_string() });
+        }
+    }
+
     async fn carry_out(
         &mut self,
         range: std::ops::Range<usize>,
@@ -219,7 +283,15 @@ impl Progress<'_> {
     }
 
     fn note(&mut self, index: usize, outcome: Outcome) {
-        self.held.note(&self.plan.steps[index].action, &outcome);
+        let action = &self.plan.steps[index].action;
+        if let (
+            Action::DeleteManifest { repository, digest, .. } | Action::Unlink { repository, digest },
+            Outcome::Done,
+        ) = (action, &outcome)
+        {
+            self.unlinked.push((repository.clone(), *digest));
+        }
+        self.held.note(action, &outcome);
         self.executed.note(self.plan, index, &outcome);
         self.journal.outcome(index, outcome);
     }
@@ -262,6 +334,11 @@ impl Executed {
             Outcome::Skipped(why) => self.skipped.push(Left { step: action.to_string(), why: why.clone() }),
             Outcome::Failed(why) => self.failed.push(Left { step: action.to_string(), why: why.clone() }),
         }
+    }
+
+    /// Whether anything left its place: then a push may have been crossed.
+    pub fn took_anything(&self) -> bool {
+        ["untag", "delete-manifest", "unlink", "sweep"].iter().any(|action| self.count(action) > 0)
     }
 
     /// How many steps of an action were carried out.

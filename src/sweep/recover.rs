@@ -8,10 +8,8 @@ use rustc_hash::FxHashSet;
 
 use super::journal::{self, Entry, Intent, Journal, Outcome, Recorded, RunKind};
 use super::restore::RestorePlan;
-use super::step::Hand;
-use super::{Executed, RunReport, SweepError};
-use crate::layout::RegistryLayout;
-use crate::plan::{Action, Plan};
+use super::{Executed, Means, RunReport, SweepError};
+use crate::plan::{Action, Mode, Plan};
 use crate::store::{StoreError, WriteStore};
 
 /// What was done about an interrupted run.
@@ -31,20 +29,16 @@ pub struct Recovered {
 ///
 /// # Errors
 /// When the journal cannot be read or written, or an effect fails: then nothing else may be done.
-pub async fn recover(
-    store: &WriteStore,
-    layout: &dyn RegistryLayout,
-    fencing: u64,
-    now: Timestamp,
-) -> Result<Vec<Recovered>, SweepError> {
+pub async fn recover(means: &Means<'_>, fencing: u64) -> Result<Vec<Recovered>, SweepError> {
     let mut recovered = Vec::new();
+    let store = means.store;
     for recorded in journal::runs(store.read()).await? {
         if recorded.ended {
             continue;
         }
         let done = match &recorded.run.kind {
-            RunKind::Sweep(_) => sweep(store, layout, &recorded, fencing, now).await?,
-            RunKind::Restore { .. } => restore(store, &recorded, now).await?,
+            RunKind::Sweep(mode) | RunKind::Mend(mode) => sweep(means, &recorded, *mode, fencing).await?,
+            RunKind::Restore { .. } => restore(store, &recorded, means.clock.now()).await?,
         };
         tracing::warn!(
             run = recorded.run.run,
@@ -58,12 +52,12 @@ pub async fn recover(
 }
 
 async fn sweep(
-    store: &WriteStore,
-    layout: &dyn RegistryLayout,
+    means: &Means<'_>,
     recorded: &Recorded,
+    mode: Mode,
     fencing: u64,
-    now: Timestamp,
 ) -> Result<Recovered, SweepError> {
+    let store = means.store;
     let run = &recorded.run.run;
     let key = format!("{}/{run}/plan.json", journal::RUNS);
     let plan: Option<Plan> = journal::read_json(store.read(), &key).await?;
@@ -86,8 +80,7 @@ async fn sweep(
             executed.note(&plan, *step, outcome);
         }
     }
-    let keep_trash = !recorded.run.trash_keep.is_zero();
-    let hand = Hand { store, layout, run, keep_trash, fencing };
+    let hand = super::hand(means, &recorded.run, mode, fencing);
     let mut journal = Journal::resume(store, run, recorded.segments);
     let mut result = Recovered { run: run.clone(), finished: 0, found_done: 0, left: 0 };
     for entry in &entries {
@@ -102,7 +95,12 @@ async fn sweep(
                 result.left += 1;
                 Outcome::Skipped("interrupted; the next run purges it".into())
             }
-            Progress::Done | Progress::Untraceable => {
+            // What was removed is not removed again: somebody may have pushed it anew.
+            Progress::Done => {
+                result.found_done += 1;
+                hand.finish(step, intent)
+            }
+            Progress::Untraceable => {
                 result.found_done += 1;
                 hand.perform(step, intent)
             }
@@ -123,7 +121,7 @@ async fn sweep(
         journal.outcome(intent.step, outcome);
     }
     let after = super::after(&plan, &executed);
-    journal.end(&RunReport { executed, after, ended: now }).await?;
+    journal.end(&RunReport { executed, after, ended: means.clock.now() }).await?;
     Ok(result)
 }
 

@@ -274,7 +274,7 @@ fn restore_link(store: &WriteStore, link: &SavedLink) -> Result<Option<bool>, St
     match store.read().tree().read(&link.key, 4096)? {
         Some((body, _)) if body == link.body.bytes() => Ok(Some(false)),
         Some(_) => Ok(None),
-        None => trash::write_link(store, link).map(|()| Some(true)),
+        None => Ok(trash::write_link(store, link)?.then_some(true)),
     }
 }
 

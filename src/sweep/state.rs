@@ -12,7 +12,7 @@ use super::{RunReport, SweepError, place, trash};
 use crate::graph::Pins;
 use crate::oci::Digest;
 use crate::plan::build::TrashItem;
-use crate::plan::{Condemned, Counts, Mode};
+use crate::plan::{Condemnation, Condemned, Counts, Mode};
 use crate::store::{ReadStore, WriteStore};
 
 const CONDEMNED: &str = "condemned";
@@ -25,14 +25,14 @@ const PINS: &str = "pins";
 struct CondemnedShard {
     schema: String,
     /// Blobs, and when each was first seen unreferenced.
-    blobs: BTreeMap<Digest, Timestamp>,
+    blobs: BTreeMap<Digest, Condemnation>,
 }
 
 /// Everything that is remembered.
 #[derive(Debug, Default)]
 pub struct Memory {
     /// Blobs seen unreferenced, and since when.
-    pub condemned: FxHashMap<Digest, Timestamp>,
+    pub condemned: FxHashMap<Digest, Condemnation>,
     /// What restores brought back.
     pub pins: Vec<Pins>,
     /// What the last run left.
@@ -108,11 +108,12 @@ pub async fn write_condemned(
     if !before && (condemned.is_empty() || mode == Mode::Offline) {
         return Ok(());
     }
-    let mut shards: BTreeMap<char, BTreeMap<Digest, Timestamp>> =
+    let mut shards: BTreeMap<char, BTreeMap<Digest, Condemnation>> =
         "0123456789abcdef".chars().map(|digit| (digit, BTreeMap::new())).collect();
     for one in condemned {
         let digit = one.digest.hex().chars().next().unwrap_or('0');
-        shards.entry(digit).or_default().insert(one.digest, one.since);
+        let condemnation = Condemnation { since: one.since, manifest: one.manifest };
+        shards.entry(digit).or_default().insert(one.digest, condemnation);
     }
     for (digit, blobs) in shards {
         let shard = CondemnedShard { schema: CONDEMNED_SCHEMA.into(), blobs };

@@ -18,13 +18,19 @@ const MAX_LINK_BYTES: u64 = 1 << 20;
 /// Why a step is left that somebody else has taken: nothing that came after it can be needed for that.
 pub(super) const GONE: &str = "it is gone already";
 
+const MAY_BE_FILLED: &str = "it changed within the grace, and a push may be about to fill it";
+
 /// What carrying out steps needs.
 pub(super) struct Hand<'h> {
     pub(super) store: &'h WriteStore,
     pub(super) layout: &'h dyn RegistryLayout,
     pub(super) run: &'h str,
+    /// The moment that a link written again is given.
+    pub(super) now: Timestamp,
     pub(super) keep_trash: bool,
     pub(super) fencing: u64,
+    /// While a registry serves, a directory younger than this may be about to be filled by a push: it stays.
+    pub(super) youngest_directory: Option<Timestamp>,
 }
 
 /// Why a step is not begun.
@@ -70,7 +76,9 @@ impl Hand<'_> {
             | Action::Purge { .. }
             | Action::Heal { .. }
             | Action::AbortUpload { .. }
-            | Action::Relink { .. } => Ok(intent),
+            | Action::Relink { .. }
+            | Action::RelinkManifest { .. }
+            | Action::Retag { .. } => Ok(intent),
         };
         prepared.map_err(|leave| match leave {
             Leave::Skip(why) => Outcome::Skipped(why),
@@ -269,7 +277,12 @@ impl Hand<'_> {
 
     /// Carries the step out.
     pub(super) fn perform(&self, step: &Step, intent: &Intent) -> Outcome {
-        outcome(self.remove(intent).and_then(|()| self.rest(step)))
+        outcome(self.remove(intent).and_then(|()| self.tidy(intent)).and_then(|()| self.rest(step)))
+    }
+
+    /// What is left to do of a step whose files have gone.
+    pub(super) fn finish(&self, step: &Step, intent: &Intent) -> Outcome {
+        outcome(self.tidy(intent).and_then(|()| self.rest(step)))
     }
 
     /// Removes the links and data that the intent names.
@@ -277,11 +290,22 @@ impl Hand<'_> {
         let store = self.store;
         for link in &intent.links {
             trash::remove_file(store, &link.key)?;
-            trash::remove_empty_directories(store, trash::parent(&link.key), stop_at(&link.key))?;
         }
         for moved in &intent.data {
             trash::discard(store, moved)?;
-            trash::remove_empty_directories(store, trash::parent(&moved.key), stop_at(&moved.key))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the directories that the intent's files have left empty.
+    fn tidy(&self, intent: &Intent) -> Result<(), StoreError> {
+        let keys =
+            intent.links.iter().map(|link| &link.key).chain(intent.data.iter().map(|moved| &moved.key));
+        for key in keys {
+            // A tag is listed for as long as it has a directory. The others can wait until no push needs them.
+            if self.youngest_directory.is_none() || stop_at(key).ends_with("/_manifests/tags") {
+                trash::remove_empty_directories(self.store, trash::parent(key), stop_at(key))?;
+            }
         }
         Ok(())
     }
@@ -294,9 +318,15 @@ impl Hand<'_> {
                 self.remove_left(&Directory::Tag { repository: repository.as_str(), tag: tag.as_str() })
             }
             Action::DeleteManifest { repository, digest, .. } => {
+                if self.youngest_directory.is_some() {
+                    return Ok(None);
+                }
                 self.remove_left(&Directory::Revision { repository: repository.as_str(), digest: *digest })
             }
             Action::RemoveDirectory { key } => {
+                if self.may_be_filled(key)? {
+                    return Ok(Some(MAY_BE_FILLED.to_owned()));
+                }
                 let gone = trash::remove_empty_directories(store, key, stop_at(key))?;
                 Ok((!gone).then(|| "it is not empty any more".to_owned()))
             }
@@ -304,6 +334,8 @@ impl Hand<'_> {
             Action::Purge { place, .. } => trash::purge(store, place).map(|()| None),
             Action::AbortUpload { upload } => trash::abort_upload(store, upload),
             Action::Relink { repository, digest } => self.relink(repository, digest),
+            Action::RelinkManifest { repository, digest } => self.relink_manifest(repository, digest),
+            Action::Retag { repository, tag, target } => self.retag(repository, tag, target),
             Action::Heal { digest, place, .. } => {
                 let Some(key) = self.layout.key(&Entry::BlobData { digest: *digest }) else {
                     return Ok(None);
@@ -320,16 +352,54 @@ impl Hand<'_> {
 
     /// Writes a missing layer link; one that is there by now is left.
     fn relink(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<String>, StoreError> {
-        let entry = Entry::LayerLink { repository: repository.as_str(), digest: *digest };
+        self.write_missing(&Entry::LayerLink { repository: repository.as_str(), digest: *digest }, digest)
+    }
+
+    fn relink_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<String>, StoreError> {
+        self.write_missing(&Entry::RevisionLink { repository: repository.as_str(), digest: *digest }, digest)
+    }
+
+    /// Writes a tag that is missing, its history first as the registry does.
+    fn retag(
+        &self,
+        repository: &RepositoryName,
+        tag: &TagName,
+        target: &Digest,
+    ) -> Result<Option<String>, StoreError> {
+        let (name, tag) = (repository.as_str(), tag.as_str());
+        self.write_missing(&Entry::TagHistory { repository: name, tag, digest: *target }, target)?;
+        self.write_missing(&Entry::TagCurrent { repository: name, tag }, target)
+    }
+
+    /// Writes a link to `digest` where there is none, if the data is there.
+    fn write_missing(&self, entry: &Entry<'_>, digest: &Digest) -> Result<Option<String>, StoreError> {
         let data = self.layout.key(&Entry::BlobData { digest: *digest });
-        let (Some(key), Some(data)) = (self.layout.key(&entry), data) else { return Ok(None) };
-        let Some(meta) = self.tree().stat(&data)? else { return Ok(Some("the blob is gone".into())) };
-        if self.tree().stat(&key)?.is_some() {
-            return Ok(Some("it is there already".into()));
+        let (Some(key), Some(data)) = (self.layout.key(entry), data) else { return Ok(None) };
+        if self.tree().stat(&data)?.is_none() {
+            return Ok(Some("the blob is gone".into()));
         }
         let body = SavedBody::of(digest.to_string().into_bytes());
-        trash::write_link(self.store, &SavedLink { key, body, modified: meta.modified })?;
-        Ok(None)
+        let written = trash::write_link(self.store, &SavedLink { key, body, modified: self.now })?;
+        Ok((!written).then(|| "it is there already".into()))
+    }
+
+    /// Whether a push may be about to fill what is empty below `key`.
+    fn may_be_filled(&self, key: &str) -> Result<bool, StoreError> {
+        let Some(youngest) = self.youngest_directory else { return Ok(false) };
+        let Some(meta) = self.tree().stat(key)? else { return Ok(false) };
+        if meta.changed > youngest {
+            return Ok(true);
+        }
+        for (name, kind) in self.tree().list(key)?.map(|list| list.names).unwrap_or_default() {
+            if kind == Kind::Directory && self.may_be_filled(&[key, "/", &name].concat())? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Removes the empty directories that older deletes left below `directory`, and itself when nothing is in it.
@@ -355,6 +425,9 @@ impl Hand<'_> {
 
     fn remove_repository(&self, repository: &RepositoryName) -> Result<Option<String>, StoreError> {
         let root = distribution::repository(repository.as_str());
+        if self.may_be_filled(&root)? {
+            return Ok(Some(MAY_BE_FILLED.to_owned()));
+        }
         let mut empty = true;
         // `_manifests` before `_layers`: 3.x cannot enumerate a repository that has the first without the second.
         for part in ["_uploads", "_manifests", "_layers"] {

@@ -9,7 +9,7 @@
 use std::os::fd::OwnedFd;
 
 use futures::StreamExt;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
@@ -203,29 +203,42 @@ pub fn bring_back(store: &WriteStore, key: &str, place: &str) -> Result<BroughtB
     Ok(BroughtBack::Restored)
 }
 
-/// Writes a link as the registry does, whole or not at all, with the time that it had.
+/// Writes a link as the registry does, whole or not at all, with the time that it had; `false` when one is there. A link
+/// that somebody wrote meanwhile is newer than this one, so none is ever replaced.
 ///
 /// # Errors
 /// When it cannot be written.
-#[expect(clippy::disallowed_methods, reason = "the one file that moves")]
-pub fn write_link(store: &WriteStore, link: &SavedLink) -> Effect {
+pub fn write_link(store: &WriteStore, link: &SavedLink) -> Result<bool, StoreError> {
     let tree = match store.read().tree() {
         Tree::Directory(tree) => tree,
         // A bucket keeps its own times.
         Tree::Bucket(bucket) => {
             let body = link.body.bytes().to_vec();
             let path = bucket.path(&link.key)?;
-            let written = bucket.wait(bucket.objects().put(&path, body.into()));
-            return written.map(drop).map_err(|source| StoreError::request("write", &link.key, source));
+            if bucket.stat(&link.key)?.is_some() {
+                return Ok(false);
+            }
+            let written = bucket.wait(bucket.objects().put_opts(&path, body.into(), PutMode::Create.into()));
+            return match written {
+                Ok(_) => Ok(true),
+                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                    Ok(false)
+                }
+                Err(source) => Err(StoreError::request("write", &link.key, source)),
+            };
         }
     };
+    if tree.stat(&link.key)?.is_some() {
+        return Ok(false);
+    }
     let error = |source: Errno| failed("write", &link.key, source);
     let temporary = format!("{STATE_DIRECTORY}/{TEMPORARY}/{}", link.key.replace('/', "%"));
-    let (directory, name) = make_parent(tree, &temporary)?;
     // A name of a long repository and tag may not fit: the digest of the key always does.
-    let name = if name.len() > 200 { crate::oci::Digest::of(name.as_bytes()).hex() } else { name.to_owned() };
+    let name = trash_name(&temporary);
+    let temporary = [parent(&temporary), "/", &name].concat();
+    let (directory, name) = make_parent(tree, &temporary)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::openat(&directory, &name, flags, Mode::from_raw_mode(0o666)).map_err(error)?;
+    let file = rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(0o666)).map_err(error)?;
     let mut rest = link.body.bytes();
     while !rest.is_empty() {
         let written = rustix::io::write(&file, rest).map_err(error)?;
@@ -236,10 +249,23 @@ pub fn write_link(store: &WriteStore, link: &SavedLink) -> Effect {
     rustix::fs::futimens(&file, &Timestamps { last_access: modified, last_modification: modified })
         .map_err(error)?;
     rustix::fs::fsync(&file).map_err(error)?;
-    let (target, target_name) = make_parent(tree, &link.key)?;
     store.meter().put(link.body.bytes().len() as u64);
-    rustix::fs::renameat(&directory, &name, &target, target_name).map_err(error)?;
-    rustix::fs::fsync(&target).map_err(error)
+    match rename(store, tree, &temporary, &link.key) {
+        Ok(_) => {}
+        Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => {
+            remove_file(store, &temporary)?;
+            return Ok(false);
+        }
+        Err(other) => return Err(other),
+    }
+    let (target, _) = make_parent(tree, &link.key)?;
+    rustix::fs::fsync(&target).map_err(error)?;
+    Ok(true)
+}
+
+fn trash_name(key: &str) -> String {
+    let name = key.rsplit('/').next().unwrap_or(key);
+    if name.len() > 200 { crate::oci::Digest::of(name.as_bytes()).hex() } else { name.to_owned() }
 }
 
 /// Deletes something from the trash for good, and the run's directory when it was the last.

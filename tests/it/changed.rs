@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use regsweep::layout::Distribution;
 use regsweep::pipeline;
 use regsweep::plan::{Mode, Refusal};
 use regsweep::store::{Access, ReadStore, WriteStore};
@@ -10,7 +9,7 @@ use regsweep::sweep::Executed;
 use regsweep::synth::{Builder, ImageSpec, Link};
 
 use crate::support::{
-    Files, cycle, data_key, days_later, job, layer_key, location, look, policy, present, revision_key,
+    Files, cycle, data_key, days_later, job, layer_key, location, look, means, policy, present, revision_key,
     tag_directory, wait,
 };
 use crate::synth::scratch;
@@ -62,13 +61,13 @@ impl Scene {
         let policy = policy(POLICY);
         let job = job(Some(&policy), Mode::Offline);
         let store = WriteStore::open(&location(self.root()), &Access::DEFAULT).unwrap();
-        let session = wait(pipeline::begin(&store, &Distribution, &job.limits, &clock)).unwrap();
+        let session = wait(pipeline::begin(&means(&store, &clock), &job.limits)).unwrap();
         let (_, survey, plan) = look(self.root(), &job, &clock);
         let checked = survey.check(plan, store.read(), &job).unwrap();
         change(&mut self.builder);
         let before = Files::of(self.root());
-        let swept =
-            pipeline::sweep(&session, checked, &survey, &store, &Distribution, &job, &clock, || false);
+        let means = means(&store, &clock);
+        let swept = pipeline::sweep(&session, &session.run, checked, &survey, &means, &job, || false);
         let executed = wait(swept).unwrap();
         wait(session.lease.release()).unwrap();
         (executed, before, Files::of(self.root()))

@@ -7,10 +7,11 @@ use regsweep::graph::Pins;
 use regsweep::inventory::{Tag, Target};
 use regsweep::oci::{Digest, RepositoryName, TagName};
 use regsweep::pipeline::{Job, Survey};
-use regsweep::plan::{Action, Counts, Evidence, Mode, Plan, Reason, Refusal, Step, World, check_plan};
+use regsweep::plan::{Action, Counts, Evidence, Mode, Plan, Reason, Refusal, Step, Taken, World, check_plan};
 use regsweep::policy::Policy;
 use regsweep::store::Identity;
 use regsweep::synth::{Builder, ImageSpec, Recipe, TagNames, sha256_digest};
+use rustc_hash::FxHashMap;
 
 use crate::support::{Files, days_later, job, look, policy, present, tag_directory};
 
@@ -50,12 +51,16 @@ fn refusals(change: impl FnOnce(&mut Plan, &mut World<'_>)) -> Vec<Refusal> {
     let job: Job<'_> = job(Some(&policy), Mode::Offline);
     let (store, survey, mut plan) = look(root.path(), &job, &days_later(40));
     assert!(plan.tags_gone() == 4 && !plan.steps.is_empty(), "{plan:#?}");
+    let (condemned, taken) = (FxHashMap::default(), Taken::default());
     let mut world = World {
         inventory: &survey.inventory,
         store: store.identity(),
         policy: Some(&policy),
         limits: &job.limits,
         pins: &[],
+        condemned: &condemned,
+        taken: &taken,
+        purge_forbidden: None,
         mode: Mode::Offline,
         last: None,
         now: survey.now,
@@ -125,7 +130,8 @@ fn a_listing_that_stops_short() {
 #[test]
 fn a_sweep_beside_a_registry_that_serves() {
     let found = refusals(|_, world| world.mode = Mode::Online);
-    assert!(found.iter().all(|refusal| matches!(refusal, Refusal::Mode(_))) && found.len() == 2, "{found:?}");
+    assert_eq!(found.iter().filter(|refusal| matches!(refusal, Refusal::Mode(_))).count(), 1, "{found:?}");
+    unsafe_because(&found, "no earlier run saw it unreferenced");
 }
 
 #[test]

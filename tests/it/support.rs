@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 use std::time::SystemTime;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,8 +15,9 @@ use regsweep::plan::limits::Limits;
 use regsweep::plan::{Mode, Plan, Refusal};
 use regsweep::policy::Policy;
 use regsweep::store::{Access, Location, ReadStore, WriteStore};
-use regsweep::sweep::Executed;
+use regsweep::sweep::cache::Caches;
 use regsweep::sweep::restore::{Restored, Wanted, restore};
+use regsweep::sweep::{Executed, Means};
 use serde_json::Value;
 
 /// Where a registry keeps everything.
@@ -378,7 +379,7 @@ pub fn limits(policy: Option<&Policy>) -> Limits {
 
 /// A job with these limits.
 pub fn job(policy: Option<&Policy>, mode: Mode) -> Job<'_> {
-    Job { policy, limits: limits(policy), mode, manifest_cache: None }
+    Job { policy, limits: limits(policy), mode, manifest_cache: None, purge_forbidden: None }
 }
 
 /// The place of a store.
@@ -392,6 +393,12 @@ pub fn look(root: &Path, job: &Job<'_>, clock: &Manual) -> (ReadStore, Survey, P
     let survey = wait(pipeline::survey(&store, &Distribution, job, Depth::Names, clock)).unwrap();
     let plan = survey.plan(&store, &Distribution, job);
     (store, survey, plan)
+}
+
+/// What a run on a store works with, beside no registry.
+pub fn means<'m>(store: &'m WriteStore, clock: &'m Manual) -> Means<'m> {
+    static CACHES: OnceLock<Caches> = OnceLock::new();
+    Means { store, layout: &Distribution, caches: CACHES.get_or_init(Caches::default), clock }
 }
 
 /// What became of one cycle.
@@ -418,16 +425,22 @@ pub fn cycle(root: &Path, job: &Job<'_>, clock: &Manual) -> Cycle {
     // Two runs of one process at one moment would share a name.
     clock.advance(std::time::Duration::from_millis(1));
     wait(async {
-        let session = pipeline::begin(&store, &Distribution, &job.limits, clock).await.unwrap();
+        let session = pipeline::begin(&means(&store, clock), &job.limits).await.unwrap();
         let survey = pipeline::survey(store.read(), &Distribution, job, Depth::Names, clock).await.unwrap();
         let plan = survey.plan(store.read(), &Distribution, job);
         let result = match survey.check(plan.clone(), store.read(), job) {
             Err(refused) => Err(refused.refusals),
-            Ok(checked) => {
-                Ok(pipeline::sweep(&session, checked, &survey, &store, &Distribution, job, clock, || false)
-                    .await
-                    .unwrap())
-            }
+            Ok(checked) => Ok(pipeline::sweep(
+                &session,
+                &session.run,
+                checked,
+                &survey,
+                &means(&store, clock),
+                job,
+                || false,
+            )
+            .await
+            .unwrap()),
         };
         let run = session.run.clone();
         session.lease.release().await.unwrap();
@@ -440,7 +453,7 @@ pub fn undo(root: &Path, run: &str, clock: &Manual) -> Restored {
     let store = WriteStore::open(&location(root), &Access::DEFAULT).unwrap();
     clock.advance(std::time::Duration::from_millis(1));
     wait(async {
-        let session = pipeline::begin(&store, &Distribution, &limits(None), clock).await.unwrap();
+        let session = pipeline::begin(&means(&store, clock), &limits(None)).await.unwrap();
         let wanted = Wanted::Run(run.to_owned());
         let now: Timestamp = clock.now();
         let (_, restored) =

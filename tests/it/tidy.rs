@@ -34,7 +34,7 @@ const EXCEPTIONS: &[(&str, &str, &[&str], &str)] = &[
     (
         "graph",
         "inventory",
-        &["BlobId", "BlobSet", "Body", "Inventory", "Link", "Repository", "Target"],
+        &["BlobId", "BlobSet", "Body", "Inventory", "Link", "Repository", "Tag", "Target"],
         "what a scan found is data; what scans is not used",
     ),
     (
@@ -75,7 +75,7 @@ const EXCEPTIONS: &[(&str, &str, &[&str], &str)] = &[
 const LIFTED: &[(&str, usize, &str)] = &[
     ("src/clock.rs", 1, "reads time"),
     ("src/store/metered.rs", 1, "passes on what sweep/trash.rs asks for"),
-    ("src/sweep/trash.rs", 8, "deletes and moves"),
+    ("src/sweep/trash.rs", 7, "deletes and moves"),
     ("src/synth/damage.rs", 1, "damages a store that it has made"),
 ];
 
@@ -83,7 +83,7 @@ const LIFTED: &[(&str, usize, &str)] = &[
 const LONGEST: usize = 400;
 
 /// Files that are longer than that, and how long they may be.
-const LONG: &[(&str, usize)] = &[("src/graph.rs", 408), ("src/plan/build.rs", 497)];
+const LONG: &[(&str, usize)] = &[("src/graph.rs", 405), ("src/plan/build.rs", 470)];
 
 /// Refusals whose text has no long part that is always the same: what a test can look for.
 const SAID: &[(&str, &str)] =

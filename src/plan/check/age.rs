@@ -14,10 +14,16 @@ pub(super) fn old_enough(plan: &Plan, after: &After<'_>, world: &World<'_>) -> V
     let why = || "it changed within the grace".to_owned();
     let mut found = Vec::new();
     for (index, repository) in inventory.repositories.iter().enumerate() {
+        // A push of a tag begins with the link of its manifest.
+        let pushed_lately = |target: &Target| {
+            repository.revisions.iter().any(|one| {
+                *target == Target::Manifest(one.digest) && one.link != Link::Missing && young(one.changed)
+            })
+        };
         for tag in &repository.tags {
             if let Some(step) = after.tags.get(&(&repository.name, &tag.name))
                 && tag.target != Target::Missing
-                && young(tag.changed)
+                && (young(tag.changed) || pushed_lately(&tag.target))
             {
                 found.push((*step, why()));
             }

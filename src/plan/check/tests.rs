@@ -64,6 +64,9 @@ struct Scene {
     last: Option<Counts>,
     store: Identity,
     trash: Vec<TrashItem>,
+    condemned: FxHashMap<Digest, Condemnation>,
+    taken: Taken,
+    purge_forbidden: Option<String>,
 }
 
 impl Scene {
@@ -170,6 +173,9 @@ impl Scene {
             last: None,
             store,
             trash: Vec::new(),
+            condemned: FxHashMap::default(),
+            taken: Taken::default(),
+            purge_forbidden: None,
         };
         scene.fill();
         scene
@@ -240,9 +246,11 @@ impl Scene {
             limits: &self.limits,
             mode: self.mode,
             store: &self.store,
-            condemned: &FxHashMap::default(),
+            condemned: &self.condemned,
             trash: &self.trash,
             empty_blobs: &[],
+            taken: &self.taken,
+            purge_forbidden: self.purge_forbidden.as_deref(),
         };
         build(&sources, &Distribution)
     }
@@ -258,6 +266,9 @@ impl Scene {
             policy: Some(&self.policy),
             limits: &self.limits,
             pins: &self.pins,
+            condemned: &self.condemned,
+            taken: &self.taken,
+            purge_forbidden: self.purge_forbidden.as_deref(),
             mode: self.mode,
             last: self.last.as_ref(),
             now,
@@ -390,7 +401,8 @@ fn the_order_is_checked() {
     plan.steps.swap(0, last);
     assert_unsafe(&scene.check(plan), "must come before", "first and last swapped");
     let mut plan = scene.plan();
-    let manifest = plan.steps.iter().position(|step| step.action.stage() == 2).unwrap();
+    let manifest =
+        plan.steps.iter().position(|step| matches!(step.action, Action::DeleteManifest { .. })).unwrap();
     let step = plan.steps.remove(manifest);
     plan.steps.push(step);
     assert_unsafe(&scene.check(plan), "must come before", "a manifest after its blobs");
@@ -580,7 +592,7 @@ fn a_gap_of_the_whole_store_holds_every_blob() {
     scene.inventory.gaps.push(Gap { repository: None, key: "link".into(), why: "a symbolic link".into() });
     let refusals = scene.check(plan.clone());
     assert_unsafe(&refusals, "something of the store could not be listed", "a gap");
-    let removals = plan.steps.iter().filter(|step| matches!(step.action.stage(), 1..=4)).count();
+    let removals = plan.steps.iter().filter(|step| matches!(step.action.stage(), 4..=7)).count();
     assert_eq!(refusals.len(), removals.min(NAMED), "every one of them: {refusals:#?}");
     for repository in &mut scene.inventory.repositories {
         repository.pinned = true;
@@ -692,10 +704,29 @@ fn data_is_not_swept_beside_a_registry_that_serves() {
     scene.mode = Mode::Online;
     assert_eq!(scene.check(scene.plan()), []);
     let refusals = scene.check(offline);
-    assert!(refusals.iter().all(|refusal| matches!(refusal, Refusal::Mode(_))), "{refusals:?}");
-    assert_eq!(refusals.len(), 2, "the plan's own mode, and its sweeps: {refusals:?}");
+    assert!(matches!(refusals[0], Refusal::Mode(_)), "the plan's own mode: {refusals:?}");
+    assert_unsafe(&refusals[1..], "no earlier run saw it unreferenced", "its sweeps");
     // One that says it is for a registry that serves, and sweeps.
-    assert!(matches!(only(scene.with(sweep("orphan"))), Refusal::Mode(_)));
+    assert_unsafe(&scene.with(sweep("orphan")), "no earlier run saw it unreferenced", "never condemned");
+    let condemn = |scene: &mut Scene, days| {
+        let condemnation = Condemnation { since: days_ago(days), manifest: false };
+        scene.condemned.insert(digest("orphan"), condemnation);
+    };
+    condemn(&mut scene, 0);
+    assert_unsafe(&scene.with(sweep("orphan")), "it was condemned within the grace", "just condemned");
+    condemn(&mut scene, 20);
+    assert_unsafe(&scene.with(sweep("orphan")), "its data was written since", "written again");
+    condemn(&mut scene, 5);
+    assert_eq!(scene.check(scene.plan()), [], "the planner takes it");
+    assert!(scene.plan().steps.iter().any(|step| step.action == sweep("orphan")));
+    let plan = scene.plan();
+    let orphan = scene.id("orphan");
+    let index = scene.position("app");
+    let link = LayerLink { digest: orphan, link: Link::Whole, changed: Some(days_ago(10)) };
+    scene.inventory.repositories[index].layers.push(link);
+    assert_unsafe(&scene.check(plan), "something still names it", "a link that nothing needs");
+    assert!(!scene.plan().steps.iter().any(|step| step.action == sweep("orphan")), "the clock begins anew");
+    scene.inventory.repositories[index].layers.pop();
     for set in [
         |limits: &mut Limits| limits.grace = crate::config::values::Period::ZERO,
         |limits: &mut Limits| {

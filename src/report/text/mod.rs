@@ -241,6 +241,24 @@ pub fn executed(
     text
 }
 
+/// The text of a round of giving back.
+pub fn mended(run: &str, executed: &Executed) -> String {
+    let done: Vec<String> =
+        executed.done.iter().map(|(name, count)| format!("{} {name}", number(*count))).collect();
+    let mut text = String::new();
+    if !done.is_empty() {
+        let _ = writeln!(
+            text,
+            "\nGIVEN BACK {run}   {}: a push needs what a run had taken, or what was missing",
+            done.join(", ")
+        );
+    }
+    for left in &executed.failed {
+        let _ = writeln!(text, "NOT GIVEN BACK   {}: {}", left.step, left.why);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

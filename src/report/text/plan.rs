@@ -96,7 +96,7 @@ pub fn plan(said: &PlanText<'_>) -> String {
     text.push('\n');
     let assumption = match header.mode {
         Mode::Offline => "offline: the registry is stopped or read-only, as you say",
-        Mode::Online => "online: links go now; data waits until it was unreferenced for the grace",
+        Mode::Online => "online: links go now; data goes when nothing has named it for the grace",
     };
     let _ = writeln!(text, "{assumption}; grace {}, trash kept {}", header.grace, header.trash_keep);
     if plan.steps.is_empty() {
@@ -110,6 +110,18 @@ pub fn plan(said: &PlanText<'_>) -> String {
     }
     freed_table(&mut text, plan, said.detail);
     condemned(&mut text, &plan.condemned);
+    if plan.mends {
+        text.push_str("\nthis is given back first; what goes is decided when it is there\n");
+    }
+    if let Some(held) = &plan.held_back {
+        let objects = counted(held.objects, "object", "objects");
+        let _ = writeln!(
+            text,
+            "\n{objects} of the trash ({}) could be purged and are kept: {}",
+            bytes(held.bytes),
+            held.why
+        );
+    }
     refused(&mut text, refusals);
     text
 }
@@ -191,6 +203,8 @@ fn counts(text: &mut String, plan: &Plan) {
     for (name, one, many) in [
         ("heal", "blob comes back from the trash", "blobs come back from the trash"),
         ("relink", "layer link is written again", "layer links are written again"),
+        ("relink-manifest", "manifest link is written again", "manifest links are written again"),
+        ("retag", "tag is written again", "tags are written again"),
         ("untag", "tag", "tags"),
         ("delete-manifest", "manifest", "manifests"),
         ("unlink", "layer link", "layer links"),
@@ -263,8 +277,8 @@ fn condemned(text: &mut String, condemned: &[Condemned]) {
     let total: u64 = condemned.iter().map(|one| one.size).sum();
     let _ = writeln!(
         text,
-        "\ncondemned: {} in {}; they may go from {} on, the last from {}. Deleting data beside a registry that serves \
-         is not in this version: stop the registry, or set it read-only, and run with --offline",
+        "\ncondemned: {} in {}; a run from {} on deletes the first, one from {} on the last, if nothing names them until \
+         then",
         bytes(total),
         counted(condemned.len() as u64, "blob", "blobs"),
         first.strftime("%Y-%m-%d %H:%M UTC"),

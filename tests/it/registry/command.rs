@@ -79,6 +79,11 @@ pub fn sweep_offline(root: &Path, policy: &str) -> Finished {
     sweep(root, policy, &["--offline"])
 }
 
+/// Sweeps the store at `root` by `policy` beside a registry that serves, and leaves it to the next sweep to look at it again.
+pub fn sweep_online(root: &Path, policy: &str) -> Finished {
+    sweep(root, policy, &["--settle", "later"])
+}
+
 /// Sweeps the store at `root` by `policy`, beside a registry that serves unless `options` say otherwise.
 pub fn sweep(root: &Path, policy: &str, options: &[&str]) -> Finished {
     let directory = tempfile::tempdir().expect("a directory");

@@ -24,7 +24,7 @@ fn policy(grace: &str) -> String {
 }
 
 fn sweep_online(root: &Path, grace: &str) -> Finished {
-    command::sweep(root, &policy(grace), &[])
+    command::sweep_online(root, &policy(grace))
 }
 
 fn nothing_younger_than_the_grace_goes(version: Version) {
