@@ -30,7 +30,7 @@ use scene::Scene;
 use sweeper::Sweeper;
 
 /// Whether the build under test sweeps data beside a registry that serves.
-const SWEEPS_ONLINE: bool = false;
+const SWEEPS_ONLINE: bool = true;
 
 /// The policy's `grace`: no push takes longer.
 const GRACE: Duration = Duration::from_secs(3);
@@ -206,6 +206,10 @@ fn judge(name: &str, scene: &Scene, registry: Registry, model: &Model, pool: &Po
     let registry = scene.start_registry();
     let again = check::everything(&registry.client(), model);
     wrong.extend(again.into_iter().map(|what| format!("after a restart: {what}")));
+    if scene.forget() {
+        let cold = check::everything(&registry.client(), model);
+        wrong.extend(cold.into_iter().map(|what| format!("with nothing in Redis: {what}")));
+    }
     wrong.extend(check_garbage(scene, model, pool));
     if sweeper.count("untag") == 0 || (SWEEPS_ONLINE && sweeper.count("sweep") == 0) {
         wrong.push("nothing was swept: the soak shows nothing".to_owned());

@@ -32,6 +32,11 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Removes everything in it.
+    pub fn forget(&self) {
+        assert!(answers(self.port, "FLUSHALL", "+OK"), "Redis does not forget");
+    }
+
     fn try_start() -> Option<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("its address").port();
@@ -54,7 +59,7 @@ impl Redis {
             if !process.runs() {
                 return None;
             }
-            if answers(port) {
+            if answers(port, "PING", "+PONG") {
                 return Some(Self { _process: process, port });
             }
             thread::sleep(Duration::from_millis(50));
@@ -63,14 +68,14 @@ impl Redis {
     }
 }
 
-fn answers(port: u16) -> bool {
-    let ask = || -> std::io::Result<[u8; 5]> {
+fn answers(port: u16, command: &str, expected: &str) -> bool {
+    let ask = || -> std::io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        stream.write_all(b"PING\r\n")?;
-        let mut answer = [0; 5];
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(format!("{command}\r\n").as_bytes())?;
+        let mut answer = vec![0; expected.len()];
         stream.read_exact(&mut answer)?;
         Ok(answer)
     };
-    ask().is_ok_and(|answer| &answer == b"+PONG")
+    ask().is_ok_and(|answer| answer == expected.as_bytes())
 }

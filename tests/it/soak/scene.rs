@@ -59,6 +59,11 @@ impl Scene {
         Registry::start_on(self.combination.version, storage, options)
     }
 
+    /// Empties the Redis, where there is one: what it remembered may have hidden what is missing.
+    pub fn forget(&self) -> bool {
+        self.redis.as_ref().map(Redis::forget).is_some()
+    }
+
     /// `regsweep run` beside the registry, with the shortest times that are lawful.
     pub fn sweep(&self, registry: &Registry) -> Finished {
         let mut options = vec!["--json".to_owned()];
