@@ -322,6 +322,12 @@ impl CacheArgs {
         Caches::of(config.as_ref(), self.redis.as_deref(), &self.registry_url, self.assume_restarted)
             .map_err(usage)
     }
+
+    /// The caches that outlive the registry's process.
+    fn of_stopped(&self, store: &StoreArgs) -> Result<Caches, Failure> {
+        let config = store.registry_configuration()?;
+        Caches::of(config.as_ref(), self.redis.as_deref(), &[], self.assume_restarted).map_err(usage)
+    }
 }
 
 impl PolicyArgsOf {

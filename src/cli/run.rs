@@ -21,6 +21,7 @@ use crate::policy::Policy;
 use crate::report::Problems;
 use crate::report::text::{self, Detail, PlanText};
 use crate::store::{Requests, Tree, WriteStore};
+use crate::sweep::cache::{Caches, ReadOnly};
 use crate::sweep::{Executed, Means};
 
 #[derive(Debug, Clone, Args)]
@@ -117,12 +118,14 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
         None => (args.policy.read()?, None),
     };
     let caches = args.cache.caches(&args.store)?;
-    warn_of_cache(&args);
+    // A registry that is stopped or read-only is asked for nothing but that.
+    let evicted = if args.policy.offline { args.cache.of_stopped(&args.store)? } else { caches.clone() };
+    look_at_registry(&args, &caches).await?;
     let store = args.store.open_to_change()?;
     let mut job = args.policy.job(policy.as_ref(), args.store.manifest_cache(store.read()));
     job.purge_forbidden = caches.forbids_purge();
     let stop = Stop::listen(args.max_runtime);
-    let means = Means { store: &store, layout: &LAYOUT, caches: &caches, clock: &System };
+    let means = Means { store: &store, layout: &LAYOUT, caches: &evicted, clock: &System };
     let session = pipeline::begin(&means, &job.limits).await?;
     for recovered in &session.recovered {
         talk(&format!(
@@ -242,27 +245,34 @@ fn read_plan(path: &std::path::Path) -> Result<(Option<Policy>, Option<Plan>), F
     Ok((policy, Some(plan)))
 }
 
-/// A registry that remembers blobs in memory must be told that they are gone; only a restart does that.
-fn warn_of_cache(args: &RunArgs) {
-    use crate::config::registry::DescriptorCache;
-    if let Ok(Some(config)) = args.store.registry_configuration() {
-        if args.policy.offline && !config.read_only {
-            talk(
-                "assuming that the registry is stopped or read-only: its configuration does not say read-only",
-            );
-        }
-        match config.cache {
-            DescriptorCache::InMemory => talk(
-                "the registry caches blob descriptors in memory: restart it before it takes writes again, or it will \
-                 acknowledge pushes of what is gone",
-            ),
-            DescriptorCache::Redis(_) => talk(
-                "the registry caches blob descriptors in Redis, which outlives a restart: delete the keys blobs::* and \
-                 repository::*, or flush its database, before it takes writes again",
-            ),
-            DescriptorCache::None => {}
+/// What is assumed of the registry, and whether that can be true.
+async fn look_at_registry(args: &RunArgs, caches: &Caches) -> Result<(), Failure> {
+    if !args.policy.offline {
+        talk(&format!("beside a registry that serves; its cache: {}", caches.describe()));
+        return Ok(());
+    }
+    for (registry, answer) in caches.probe_read_only().await.map_err(usage)? {
+        match answer {
+            ReadOnly::ReadOnly | ReadOnly::Stopped => {}
+            ReadOnly::TakesWrites => {
+                return Err(Failure {
+                    exit: Exit::Refused,
+                    error: anyhow::anyhow!(
+                        "{registry} takes writes, and --offline says that it does not: stop it, or set \
+                         storage.maintenance.readonly.enabled and restart it, or run without --offline"
+                    ),
+                });
+            }
+            ReadOnly::Unclear(why) => talk(&format!("whether {registry} takes writes is not clear: {why}")),
         }
     }
+    if let Some(config) = args.store.registry_configuration()?
+        && !config.read_only
+        && args.cache.registry_url.is_empty()
+    {
+        talk("assuming that the registry is stopped or read-only: its configuration does not say read-only");
+    }
+    Ok(())
 }
 
 fn after_word(cycle: &Cycle<'_>, cycled: &Cycled, executed: &Executed) {

@@ -153,8 +153,17 @@ pub struct RedisCache {
     pub db: u32,
     /// `mastername` (3.x only): the addresses are those of sentinels.
     pub mastername: Option<String>,
-    /// `tls` names a certificate or authorities (3.x only).
-    pub tls: bool,
+    /// `tls`, when it names a certificate or authorities (3.x only): without, the registry speaks plain TCP.
+    pub tls: Option<RedisTls>,
+}
+
+/// How a registry of 3.x speaks TLS with Redis (`redis.tls`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RedisTls {
+    /// `certificate` and `key`, the registry's own, as files of PEM; the registry does without when one of them is missing.
+    pub client: Option<(PathBuf, PathBuf)>,
+    /// `rootcas`: files of PEM with the authorities to trust; those of the system when there are none.
+    pub rootcas: Vec<PathBuf>,
 }
 
 /// A value that is never shown.
@@ -165,6 +174,12 @@ impl Secret {
     /// The value itself, for the client that needs it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(value: String) -> Self {
+        Self(value)
     }
 }
 

@@ -327,7 +327,10 @@ impl Hand<'_> {
                 if self.may_be_filled(key)? {
                     return Ok(Some(MAY_BE_FILLED.to_owned()));
                 }
-                let gone = trash::remove_empty_directories(store, key, stop_at(key))?;
+                let gone = self.remove_empty_tree(key)?;
+                if gone && self.youngest_directory.is_none() {
+                    trash::remove_empty_directories(store, trash::parent(key), stop_at(key))?;
+                }
                 Ok((!gone).then(|| "it is not empty any more".to_owned()))
             }
             Action::RemoveRepository { repository } => self.remove_repository(repository),

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::document::{Node, Place, Value};
 use super::{
-    AzureStorage, DescriptorCache, GcsStorage, RedisCache, RegistryConfigError, S3Storage, Secret, Storage,
+    AzureStorage, DescriptorCache, GcsStorage, RedisCache, RedisTls, RegistryConfigError, S3Storage, Secret,
+    Storage,
 };
 
 /// What distribution uses when the filesystem driver names no `rootdirectory`.
@@ -112,15 +113,7 @@ impl Reader<'_> {
     }
 
     fn redis(&self, place: &Place) -> Result<RedisCache, RegistryConfigError> {
-        let mut addrs = match self.root.at(&["redis", "addrs"]) {
-            Some(Node { value: Value::List(items), .. }) => items
-                .iter()
-                .map(|item| self.text_of(item, &["redis", "addrs"]))
-                .collect::<Result<Vec<_>, _>>()?,
-            Some(node) => vec![self.text_of(node, &["redis", "addrs"])?],
-            None => Vec::new(),
-        };
-        addrs.retain(|addr| !addr.is_empty());
+        let mut addrs = self.texts(&["redis", "addrs"])?;
         if addrs.is_empty() {
             addrs.push(self.required(&["redis", "addr"], place)?);
         }
@@ -131,15 +124,38 @@ impl Reader<'_> {
                 self.text_of(node, &path)?.parse().map_err(|_| self.kind(node, &path, "a whole number"))?
             }
         };
-        let tls = ["certificate", "key", "rootcas"];
         Ok(RedisCache {
             addrs,
             username: self.text(&["redis", "username"])?,
             password: self.secret(&["redis", "password"])?,
             db,
             mastername: self.text(&["redis", "mastername"])?,
-            tls: tls.iter().any(|key| self.root.at(&["redis", "tls", key]).is_some()),
+            tls: self.redis_tls()?,
         })
+    }
+
+    fn redis_tls(&self) -> Result<Option<RedisTls>, RegistryConfigError> {
+        let file = |key| Ok(self.text(&["redis", "tls", key])?.map(PathBuf::from));
+        let (certificate, key) = (file("certificate")?, file("key")?);
+        let rootcas: Vec<PathBuf> =
+            self.texts(&["redis", "tls", "rootcas"])?.into_iter().map(PathBuf::from).collect();
+        if certificate.is_none() && key.is_none() && rootcas.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(RedisTls { client: certificate.zip(key), rootcas }))
+    }
+
+    /// The texts of a list, or the one that stands in its place; without empty ones.
+    fn texts(&self, path: &[&str]) -> Result<Vec<String>, RegistryConfigError> {
+        let mut texts = match self.root.at(path) {
+            Some(Node { value: Value::List(items), .. }) => {
+                items.iter().map(|item| self.text_of(item, path)).collect::<Result<Vec<_>, _>>()?
+            }
+            Some(node) => vec![self.text_of(node, path)?],
+            None => Vec::new(),
+        };
+        texts.retain(|text| !text.is_empty());
+        Ok(texts)
     }
 
     /// A text that is absent when null or empty.

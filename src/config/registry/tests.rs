@@ -180,7 +180,7 @@ fn redis_as_2_8_and_as_3_x_write_it() {
         password: Some(Secret("p".to_owned())),
         db: 3,
         mastername: None,
-        tls: false,
+        tls: None,
     };
     let old = with("redis: { addr: 'localhost:6379', password: p, db: 3, dialtimeout: 10ms }\n");
     let new = with("redis:\n  addrs: [localhost:6379]\n  password: p\n  db: 3\n");
@@ -196,7 +196,7 @@ fn redis_as_2_8_and_as_3_x_write_it() {
             password: None,
             db: 0,
             mastername: Some("m".to_owned()),
-            tls: true,
+            tls: Some(RedisTls { client: Some(("/c".into(), "/k".into())), rootcas: Vec::new() }),
         })
     );
     let missing = with("").expect_err("the registry would not start").to_string();

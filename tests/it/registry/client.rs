@@ -147,6 +147,12 @@ impl Client {
         self.get(repository, &format!("blobs/{digest}"))
     }
 
+    /// The status of a `HEAD` of a blob, by which clients decide whether to upload it.
+    pub fn blob_status(&self, repository: &str, digest: &str) -> u16 {
+        let request = Request::head(self.url(repository, &format!("blobs/{digest}")));
+        self.run(request.body(()).expect("a request")).status
+    }
+
     /// `DELETE` of a manifest: by digest, in 3.x also by tag.
     pub fn delete_manifest(&self, repository: &str, reference: &str) -> Answer {
         let url = self.url(repository, &format!("manifests/{reference}"));

@@ -23,11 +23,8 @@ fn a_pushed_image_pulls_back_from_a_restarted_registry(version: Version) {
     assert_eq!(whole, chunked);
     client.mount("d", &whole, "a/b").expect(201);
     registry.stop();
-    let registry = Registry::start(
-        version,
-        root.path(),
-        Options { cache_in_memory: true, read_only: true, ..Options::default() },
-    );
+    let options = Options { cache_in_memory: true, read_only: true, ..Options::default() };
+    let registry = Registry::start(version, root.path(), options);
     for repository in ["a/b", "c", "d"] {
         assert_eq!(registry.client().blob(repository, &whole).expect(200).body, bytes);
     }

@@ -13,6 +13,7 @@ pub mod server;
 pub mod skopeo;
 pub mod world;
 
+mod caches;
 mod clients;
 mod collect;
 mod harness;

@@ -16,6 +16,9 @@ use crate::buckets::bucket::{Bucket, Provider, REGION};
 /// The header by which a test knows that its own registry answers, not another one that took the port first.
 pub const INSTANCE_HEADER: &str = "x-registry-instance";
 
+/// What every Redis of the tests asks for.
+pub const REDIS_PASSWORD: &str = "open-sesame";
+
 static INSTANCES: AtomicU32 = AtomicU32::new(0);
 
 /// Which distribution.
@@ -96,8 +99,10 @@ pub struct Options {
     pub read_only: bool,
     /// `storage.cache.blobdescriptor: inmemory`; no cache otherwise.
     pub cache_in_memory: bool,
-    /// `storage.cache.blobdescriptor: redis`, with the port on which a Redis listens.
-    pub redis: Option<u16>,
+    /// `storage.cache.blobdescriptor: redis`, on this loopback port, with [`REDIS_PASSWORD`].
+    pub cache_in_redis: Option<u16>,
+    /// `storage.delete.enabled: false`.
+    pub delete_disabled: bool,
 }
 
 /// A running registry.
@@ -204,7 +209,8 @@ impl Drop for Registry {
     }
 }
 
-fn free_port() -> u16 {
+/// A loopback port that nobody listens on, for now.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
 }
@@ -216,21 +222,24 @@ fn configuration_text(
     instance: &str,
     options: Options,
 ) -> String {
-    let cache = match (options.redis, options.cache_in_memory) {
-        (Some(_), _) => "\n  cache: { blobdescriptor: redis }",
-        (None, true) => "\n  cache: { blobdescriptor: inmemory }",
-        (None, false) => "",
+    let (cache, redis) = match (options.cache_in_redis, options.cache_in_memory) {
+        (Some(port), _) => {
+            let addr = match version {
+                Version::V2 => format!("addr: \"127.0.0.1:{port}\""),
+                Version::V3 => format!("addrs: [\"127.0.0.1:{port}\"]"),
+            };
+            let redis = format!("redis: {{ {addr}, password: {REDIS_PASSWORD}, db: 1 }}\n");
+            ("\n  cache: { blobdescriptor: redis }", redis)
+        }
+        (None, true) => ("\n  cache: { blobdescriptor: inmemory }", String::new()),
+        (None, false) => ("", String::new()),
     };
-    let redis = options.redis.map_or_else(String::new, |port| match version {
-        Version::V2 => format!("redis: {{ addr: \"127.0.0.1:{port}\" }}\n"),
-        Version::V3 => format!("redis: {{ addrs: [\"127.0.0.1:{port}\"] }}\n"),
-    });
     format!(
         "version: 0.1
 log: {{ level: warn, accesslog: {{ disabled: true }} }}
 storage:
   {driver}
-  delete: {{ enabled: true }}
+  delete: {{ enabled: {delete_enabled} }}
   maintenance:
     uploadpurging: {{ enabled: false }}
     readonly: {{ enabled: {read_only} }}{cache}
@@ -243,5 +252,6 @@ validation: {{ manifests: {{ urls: {{ allow: [\"^https://vendor.example/\"] }} }
 {redis}",
         driver = storage.driver(),
         read_only = options.read_only,
+        delete_enabled = !options.delete_disabled,
     )
 }

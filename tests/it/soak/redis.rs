@@ -1,13 +1,14 @@
 //! A Redis of the test's own.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use crate::buckets::process::Process;
+use crate::registry::server::{REDIS_PASSWORD, free_port};
 
 /// A running Redis on a free loopback port, with nothing on disk.
 pub struct Redis {
@@ -27,9 +28,9 @@ impl Redis {
         );
     }
 
-    /// `redis://127.0.0.1:PORT`.
+    /// The URL of the database that registries of the tests use.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://:{REDIS_PASSWORD}@127.0.0.1:{}/1", self.port)
     }
 
     /// Removes everything in it.
@@ -38,9 +39,7 @@ impl Redis {
     }
 
     fn try_start() -> Option<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-        let port = listener.local_addr().expect("its address").port();
-        drop(listener);
+        let port = free_port();
         let directory: PathBuf = tempfile::tempdir().expect("a directory").keep();
         let mut command = Command::new("redis-server");
         command.args([
@@ -50,6 +49,8 @@ impl Redis {
             "127.0.0.1",
             "--save",
             "",
+            "--requirepass",
+            REDIS_PASSWORD,
             "--appendonly",
             "no",
         ]);
@@ -72,10 +73,10 @@ fn answers(port: u16, command: &str, expected: &str) -> bool {
     let ask = || -> std::io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(format!("{command}\r\n").as_bytes())?;
-        let mut answer = vec![0; expected.len()];
+        stream.write_all(format!("AUTH {REDIS_PASSWORD}\r\n{command}\r\n").as_bytes())?;
+        let mut answer = vec![0; "+OK\r\n".len() + expected.len()];
         stream.read_exact(&mut answer)?;
         Ok(answer)
     };
-    ask().is_ok_and(|answer| answer == expected.as_bytes())
+    ask().is_ok_and(|answer| answer.ends_with(expected.as_bytes()))
 }

@@ -53,7 +53,7 @@ impl Scene {
         };
         let options = Options {
             cache_in_memory: self.combination.cache == Cache::Memory,
-            redis: self.redis.as_ref().map(|redis| redis.port),
+            cache_in_redis: self.redis.as_ref().map(|redis| redis.port),
             ..Options::default()
         };
         Registry::start_on(self.combination.version, storage, options)
