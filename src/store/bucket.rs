@@ -93,6 +93,19 @@ impl Bucket {
         })
     }
 
+    /// A bucket behind a client that somebody else has made.
+    pub(super) fn over(objects: Arc<dyn ObjectStore>, pages: Arc<dyn Pages>, concurrency: usize) -> Self {
+        Self {
+            objects,
+            pages,
+            s3: None,
+            provider: Provider::Gcs,
+            prefix: String::new(),
+            runtime: Handle::current(),
+            gate: Arc::new(Gate::new(concurrency, None)),
+        }
+    }
+
     /// Whose bucket it is.
     pub fn provider(&self) -> Provider {
         self.provider

@@ -7,6 +7,7 @@ mod checker;
 mod cli;
 mod crash;
 mod independent;
+mod interleave;
 mod properties;
 mod registry;
 mod soak;

@@ -1,0 +1,245 @@
+//! Which schedules are played.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::{Played, Program, Schedule, World, alone};
+
+const PROGRAMS: [(&str, Program); 8] = [
+    ("pushes the expired image again", |registry, images| {
+        Box::pin(async move { registry.push("app", &images.old, Some("old"), None).await })
+    }),
+    ("pushes a new image of old layers", |registry, images| {
+        Box::pin(async move { registry.push("app", &images.new, Some("keep-new"), None).await })
+    }),
+    ("mounts old layers into another repository", |registry, images| {
+        Box::pin(async move { registry.push("other", &images.new, Some("keep-new"), Some("app")).await })
+    }),
+    ("gives the expired image a tag that stays", |registry, images| {
+        Box::pin(async move { registry.retag("app", &images.old, "keep-old").await })
+    }),
+    ("deletes by digest, and pushes again", |registry, images| {
+        Box::pin(async move {
+            registry.delete("app", &images.old).await;
+            registry.push("app", &images.old, Some("keep-again"), None).await;
+        })
+    }),
+    ("pushes an index of an untagged image", |registry, images| {
+        Box::pin(async move { registry.push("app", &images.index, Some("keep-index"), None).await })
+    }),
+    ("moves the expired tag to a new image", |registry, images| {
+        Box::pin(async move { registry.push("app", &images.new, Some("old"), None).await })
+    }),
+    ("pushes a referrer of the expired image", |registry, images| {
+        Box::pin(async move { registry.push("app", &images.referrer, Some("keep-referrer"), None).await })
+    }),
+];
+
+/// SplitMix64: a seed and nothing else.
+#[derive(Debug)]
+pub struct Random {
+    state: Mutex<u64>,
+    stopped: AtomicBool,
+    deaths: AtomicUsize,
+}
+
+impl Random {
+    fn new(seed: u64, deaths: usize) -> Self {
+        Self { state: Mutex::new(seed), stopped: AtomicBool::new(false), deaths: AtomicUsize::new(deaths) }
+    }
+
+    fn below(&self, bound: u64) -> u64 {
+        let mut state = self.state.lock().unwrap();
+        *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = *state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % bound
+    }
+
+    /// Whose turn it is before the sweeper goes on; nobody's most of the time.
+    pub fn turn(&self, pushers: usize) -> Option<usize> {
+        (!self.stopped.load(Ordering::Relaxed) && self.below(4) == 0)
+            .then(|| usize::try_from(self.below(pushers as u64)).unwrap())
+    }
+
+    pub fn dies(&self) -> bool {
+        if self.stopped.load(Ordering::Relaxed)
+            || self.deaths.load(Ordering::Relaxed) == 0
+            || self.below(100) != 0
+        {
+            return false;
+        }
+        self.deaths.fetch_sub(1, Ordering::Relaxed);
+        true
+    }
+
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Plays, and when something was lost plays it once more and tells all.
+fn play(world: &World, programs: &[Program], schedule: &Schedule, name: &str) -> Played {
+    world.play(programs, schedule.clone(), None, false).unwrap_or_else(|_| {
+        let told = world.play(programs, schedule.clone(), None, true).expect_err("it was not the same twice");
+        panic!("{name}: {schedule:?}\n{told}");
+    })
+}
+
+/// How many schedules of each kind are played: well spread over all of them, unless REGSWEEP_SCHEDULES says how many, or
+/// `all`.
+fn wanted(usually: usize) -> usize {
+    match std::env::var("REGSWEEP_SCHEDULES").as_deref() {
+        Ok("all") => usize::MAX,
+        Ok(count) => count.parse().expect("REGSWEEP_SCHEDULES is a number or `all`"),
+        Err(_) => usually,
+    }
+}
+
+/// Numbers below `all`, spread well: all of them when as many are wanted.
+fn spread(all: usize, wanted: usize) -> impl Fn(usize) -> Option<usize> {
+    let count = all.min(wanted);
+    // Steps of the golden ratio never gather anywhere.
+    move |index| {
+        (index < count).then(|| {
+            if count == all {
+                index
+            } else {
+                (index as f64 * 0.618_033_988_749_895).fract().mul_add(all as f64, 0.0) as usize
+            }
+        })
+    }
+}
+
+/// Plays the schedules of many numbers on as many threads as there are processors.
+fn on_all_processors(count: impl Fn(usize) -> Option<usize> + Sync, one: impl Fn(usize) + Sync) -> usize {
+    let next = AtomicUsize::new(0);
+    let played = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        for _ in 0..threads {
+            scope.spawn(|| {
+                alone(|| {
+                    while let Some(number) = count(next.fetch_add(1, Ordering::Relaxed)) {
+                        one(number);
+                        played.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            });
+        }
+    });
+    played.into_inner()
+}
+
+/// A program in a world, and how many gates, requests and turns there are.
+struct Small {
+    name: String,
+    world: World,
+    program: Program,
+    gates: usize,
+    requests: usize,
+    turns: usize,
+}
+
+fn small_worlds() -> Vec<Small> {
+    alone(|| {
+        let mut found = Vec::new();
+        for (cached, verifies) in [(false, true), (true, true), (false, false), (true, false)] {
+            let world = World::new(cached, verifies);
+            for (name, program) in PROGRAMS {
+                let at_once = Schedule { turns: [(0, vec![(0, 1000)])].into(), death: None };
+                let first = play(&world, &[program], &at_once, name);
+                let last = play(&world, &[program], &Schedule::default(), name);
+                found.push(Small {
+                    name: format!("{name} (stale cache: {cached}, looks again: {verifies})"),
+                    world: world.clone(),
+                    program,
+                    gates: last.gates.max(first.gates) + 8,
+                    requests: last.requests.max(first.requests) + 20,
+                    turns: first.turns.max(last.turns),
+                });
+            }
+        }
+        found
+    })
+}
+
+/// Takes a number apart.
+fn digits<const N: usize>(mut number: usize, bounds: [usize; N]) -> [usize; N] {
+    bounds.map(|bound| {
+        let digit = number % bound;
+        number /= bound;
+        digit
+    })
+}
+
+/// A push makes some of its requests at one gate and the rest at a later one.
+#[test]
+fn every_push_that_pauses_once() {
+    let mut played = 0;
+    let worlds = small_worlds();
+    for small in &worlds {
+        let bounds = [small.turns, small.gates, small.gates];
+        let all: usize = bounds.iter().product();
+        played += on_all_processors(spread(all, wanted(40_000) / worlds.len()), |number| {
+            let [before, first, later] = digits(number, bounds);
+            let turns = if before == 0 || first == later {
+                [(first, vec![(0, 1000)])].into()
+            } else if first < later {
+                [(first, vec![(0, before)]), (later, vec![(0, 1000)])].into()
+            } else {
+                // The other half of the square: three parts.
+                let middle = first.midpoint(later);
+                [(later, vec![(0, before)]), (middle, vec![(0, 1)]), (first, vec![(0, 1000)])].into()
+            };
+            play(&small.world, &[small.program], &Schedule { turns, death: None }, &small.name);
+        });
+    }
+    println!("{played} schedules");
+}
+
+/// The sweeper dies before any of its requests, and another takes over, while a push goes on.
+#[test]
+fn every_death_beside_a_push() {
+    let mut played = 0;
+    let worlds = small_worlds();
+    for small in &worlds {
+        let bounds = [small.turns, small.gates, small.requests];
+        let all: usize = bounds.iter().product();
+        played += on_all_processors(spread(all, wanted(30_000) / worlds.len()), |number| {
+            let [before, gate, death] = digits(number, bounds);
+            // Without a first part the push is made as a whole; else its rest comes when the cycle has ended.
+            let count = if before == 0 { 1000 } else { before };
+            let schedule = Schedule { turns: [(gate, vec![(0, count)])].into(), death: Some(death) };
+            play(&small.world, &[small.program], &schedule, &small.name);
+        });
+    }
+    println!("{played} schedules");
+}
+
+/// Several pushers, any order, up to three deaths.
+#[test]
+fn seeds() {
+    let start: u64 = std::env::var("REGSWEEP_SEED").map_or(1, |seed| seed.parse().unwrap());
+    let worlds: Vec<World> = alone(|| {
+        [(false, true), (true, true), (false, false), (true, false)].map(|(a, b)| World::new(a, b)).into()
+    });
+    let wanted = wanted(30_000);
+    let count = move |index: usize| (index < wanted).then_some(index);
+    let played = on_all_processors(count, |number| {
+        let seed = start + number as u64;
+        let random = || Random::new(seed, usize::try_from(seed % 4).unwrap());
+        let choice = random();
+        let pushers = 2 + usize::try_from(choice.below(2)).unwrap();
+        let world = &worlds[usize::try_from(choice.below(4)).unwrap()];
+        let programs: Vec<Program> = (0..pushers)
+            .map(|_| PROGRAMS[usize::try_from(choice.below(PROGRAMS.len() as u64)).unwrap()].1)
+            .collect();
+        if world.play(&programs, Schedule::default(), Some(random()), false).is_err() {
+            let told = world.play(&programs, Schedule::default(), Some(random()), true);
+            panic!("REGSWEEP_SEED={seed}: {}", told.expect_err("it was not the same twice"));
+        }
+    });
+    println!("{played} seeds");
+}
