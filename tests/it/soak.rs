@@ -12,6 +12,7 @@ mod pusher;
 mod redis;
 mod scene;
 mod sweeper;
+mod transfer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
