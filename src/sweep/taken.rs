@@ -1,6 +1,7 @@
 //! What recent runs took beside a registry that served, by their journals.
 
 use jiff::{SignedDuration, Timestamp};
+use rustc_hash::FxHashSet;
 
 use super::journal::{self, Entry as JournalEntry, Recorded, RunKind};
 use super::{SweepError, state};
@@ -43,9 +44,10 @@ pub async fn read(
         }
         last = false;
     }
-    taken.tags.sort_by(|one, other| {
-        (&one.repository, &one.tag, one.from).cmp(&(&other.repository, &other.tag, other.from))
-    });
+    // The latest run that took a tag saw it there: what an earlier one crossed is settled.
+    let mut seen = FxHashSet::default();
+    taken.tags.retain(|tag| seen.insert((tag.repository.clone(), tag.tag.clone())));
+    taken.tags.sort_by(|one, other| (&one.repository, &one.tag).cmp(&(&other.repository, &other.tag)));
     Ok(taken)
 }
 

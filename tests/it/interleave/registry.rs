@@ -107,6 +107,8 @@ impl Image {
 pub struct Acknowledged {
     /// What a tag points to, and when that was acknowledged.
     pub tags: BTreeMap<(String, String), (Image, u64)>,
+    /// What tags are about to point to, by a push whose manifest is linked already.
+    pub pending: BTreeSet<(String, String, String)>,
 }
 
 /// The registry: storage, what it remembers, and what it has told.
@@ -235,6 +237,8 @@ impl Registry {
         let revision = revision_key(repository, &image.digest);
         self.step(|objects| objects.put(&revision, image.digest.clone())).await;
         if let Some(tag) = tag {
+            let pending = (repository.to_owned(), tag.to_owned(), image.digest.clone());
+            self.told.lock().unwrap().pending.insert(pending);
             let history = history_key(repository, tag, &image.digest);
             self.step(|objects| objects.put(&history, image.digest.clone())).await;
             let current = current_key(repository, tag);
@@ -311,11 +315,14 @@ impl Registry {
             .await;
         for tag in tags {
             let directory = format!("{prefix}{tag}/");
+            let place = (repository.to_owned(), tag.clone());
             self.step(|objects| {
                 let keys: Vec<String> = objects.below(&directory).cloned().collect();
                 for key in keys {
                     objects.keys.remove(&key);
                 }
+                // Whoever tagged it meanwhile has lost to the one who deletes.
+                self.told.lock().unwrap().tags.remove(&place);
             })
             .await;
         }
