@@ -66,37 +66,45 @@ impl Scene {
 
     /// `regsweep run` beside the registry, with the shortest times that are lawful.
     pub fn sweep(&self, registry: &Registry) -> Finished {
-        let mut options = vec!["--json".to_owned()];
+        let mut options = vec!["run".to_owned(), "--json".to_owned()];
         if super::SWEEPS_ONLINE {
             options.extend(["--settle".to_owned(), format!("{}s", super::SETTLE.as_secs())]);
-            match &self.redis {
-                Some(redis) => options.extend(["--redis".to_owned(), redis.url()]),
-                None if self.combination.cache == Cache::Memory => {
-                    options.extend(["--registry-url".to_owned(), format!("http://{}", registry.address())]);
-                }
-                None => {}
+        }
+        match (&self.redis, self.combination.cache) {
+            (Some(redis), _) => options.extend([self.store(), "--redis".to_owned(), redis.url()]),
+            (None, Cache::Memory) => {
+                let url = format!("http://{}", registry.address());
+                options.extend([self.store(), "--registry-url".to_owned(), url]);
+            }
+            // Nothing is purged unless it is known that nothing answers for it from memory.
+            (None, _) => {
+                let configuration = registry.configuration();
+                let configuration = configuration.to_str().expect("UTF-8").to_owned();
+                options.extend(["--registry-config".to_owned(), configuration]);
             }
         }
-        self.regsweep("run", &options)
+        self.regsweep(&options)
     }
 
     /// `regsweep audit`.
     pub fn audit(&self) -> Finished {
-        self.regsweep("audit", &["--json".to_owned()])
+        self.regsweep(&["audit".to_owned(), "--json".to_owned(), self.store()])
     }
 
-    fn regsweep(&self, name: &str, options: &[String]) -> Finished {
-        let policy = self.directory.path().join("policy.yml");
-        let mut command = match &self.place {
-            Place::Directory(root) => regsweep_command([name.as_ref(), root.as_os_str()]),
-            Place::Bucket(server) => {
-                server.forget_requests();
-                let mut command = regsweep_command([name, &server.bucket().url(&format!("{PREFIX}/"))]);
-                server.bucket().lead(&mut command);
-                command
-            }
-        };
-        command.arg("-p").arg(policy).args(options);
+    fn store(&self) -> String {
+        match &self.place {
+            Place::Directory(root) => root.to_str().expect("UTF-8").to_owned(),
+            Place::Bucket(server) => server.bucket().url(&format!("{PREFIX}/")),
+        }
+    }
+
+    fn regsweep(&self, options: &[String]) -> Finished {
+        let mut command = regsweep_command(options);
+        if let Place::Bucket(server) = &self.place {
+            server.forget_requests();
+            server.bucket().lead(&mut command);
+        }
+        command.arg("-p").arg(self.directory.path().join("policy.yml"));
         command.env("XDG_CACHE_HOME", self.directory.path().join("cache"));
         Finished::new(&command.output().expect("regsweep runs"))
     }
