@@ -13,7 +13,7 @@ pub enum Exit {
     Usage,
     /// Refused for safety.
     Refused,
-    /// The store cannot be reached or listed whole; nothing was done.
+    /// The store cannot be reached or listed whole. A rerun takes up what was begun.
     Unreachable,
     /// Ended by this signal, after the step in hand.
     Signal(u8),
@@ -46,5 +46,5 @@ Exit codes:
   1    finished, some steps failed; a rerun takes them up
   2    wrong usage or configuration
   3    refused for safety (plan check, limits, lease held, clock skew, no known layout)
-  4    store unreachable, or the listing is not complete; nothing was done
+  4    store unreachable, or the listing is not complete; a rerun takes up what was begun
   130  interrupted (143: terminated), after the step in hand";

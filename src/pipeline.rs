@@ -8,6 +8,7 @@ use crate::inventory::manifest_cache::ManifestCache;
 use crate::inventory::{Depth, Inventory, inspect, scan};
 use crate::layout::{RegistryLayout, distribution};
 use crate::plan::build::{self, Sources};
+use crate::plan::candidates::{candidates, in_grace};
 use crate::plan::limits::Limits;
 use crate::plan::{Action, CheckedPlan, Condemned, Mode, Plan, Refused, Taken, check_plan};
 use crate::policy::Policy;
@@ -90,14 +91,14 @@ pub async fn survey(
         let marks = graph::mark(&inventory, &rules);
         // Only candidates are worth a closer look.
         store.progress().begin("looking at candidates", None);
-        let candidates = build::candidates(&inventory, &marks, &memory.trash, &taken);
-        let empty_blobs = inspect::blobs(store.tree(), layout, &mut inventory, &candidates.blobs)?;
+        let found = candidates(&inventory, &marks, &memory.trash, &taken);
+        let empty_blobs = inspect::blobs(store.tree(), layout, &mut inventory, &found.blobs)?;
         // What no descriptor gives the size of, such as the layers of schema 1, is asked for too: they are few.
         let unsized_blobs: Vec<_> =
             inventory.blobs.present().filter(|id| inventory.blobs.size(*id).is_none()).collect();
         inspect::blobs(store.tree(), layout, &mut inventory, &unsized_blobs)?;
-        inspect::layer_links(store.tree(), layout, &mut inventory, &candidates.layers)?;
-        inspect::histories(store.tree(), layout, &mut inventory, &candidates.histories)?;
+        inspect::layer_links(store.tree(), layout, &mut inventory, &found.layers)?;
+        inspect::histories(store.tree(), layout, &mut inventory, &found.histories)?;
         Ok(Survey { inventory, marks, memory, taken, empty_blobs, now })
     })
 }
@@ -114,7 +115,7 @@ impl Survey {
 
     /// Blobs and links that are unneeded and too young to go.
     pub fn in_grace(&self, job: &Job<'_>) -> crate::inventory::BlobSet {
-        build::in_grace(&self.inventory, &self.marks, &self.rules(job))
+        in_grace(&self.inventory, &self.marks, &self.rules(job))
     }
 
     /// What goes, and why.

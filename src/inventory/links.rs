@@ -78,7 +78,7 @@ pub(super) fn tags(
                     let entry =
                         Entry::TagCurrent { repository: repository.name.as_str(), tag: tag.name.as_str() };
                     let Some(key) = layout.key(&entry) else { return Ok(None) };
-                    read_link(&near, &key)
+                    if tag.changed.is_some() { read_listed(&near, &key) } else { read_link(&near, &key) }
                 })
                 .collect::<Result<Vec<_>, StoreError>>()
         })
@@ -127,7 +127,10 @@ pub(super) fn aliases(
             let digest = blobs.digest(alias.alias);
             let entry = Entry::LayerLink { repository: repository.name.as_str(), digest };
             let Some(key) = layout.key(&entry) else { continue };
-            let why = match read_link(&tree.near_root(), &key)? {
+            let near = tree.near_root();
+            let read =
+                if alias.changed.is_some() { read_listed(&near, &key)? } else { read_link(&near, &key)? };
+            let why = match read {
                 None => continue,
                 Some((found, meta)) => {
                     alias.size = meta.map_or(0, |meta| meta.size);
@@ -235,6 +238,17 @@ pub(super) fn signatures(
         repository.signatures.dedup();
     }
     Ok(())
+}
+
+/// Reads a link that was listed. An answer that it is not there contradicts the listing: it is asked for again, and counts
+/// as damaged when the answer stays the same.
+fn read_listed(tree: &Near<'_>, key: &str) -> Result<Option<LinkRead>, StoreError> {
+    for _ in 0..2 {
+        if let Some(read) = read_link(tree, key)? {
+            return Ok(Some(read));
+        }
+    }
+    Ok(Some((Err("the link was listed and was not there when it was read".to_owned()), None)))
 }
 
 /// Reads a link, again when it looks torn. `None` when it is not there.

@@ -15,6 +15,10 @@ use crate::store::{Meta, Near, Progress, StoreError, Tree};
 
 /// Manifests whose bodies are in memory at once.
 const CHUNK: usize = 2048;
+
+/// What is said of data that was listed and is not there.
+const VANISHED: &str = "its data was listed and was not there when it was read: run again";
+
 /// Reads every manifest once, and whatever they refer to as a manifest although no repository lists it.
 pub(super) fn manifests(
     tree: &Tree,
@@ -51,7 +55,7 @@ pub(super) fn manifests(
             let bodies = read_chunk(&near, layout, &inventory.blobs, chunk, cache)?;
             progress.add(chunk.len());
             for (id, raw) in chunk.iter().zip(bodies) {
-                take_body(inventory, *id, raw, listed, &mut unresolved, &mut next);
+                take_body(layout, inventory, *id, raw, listed, &mut unresolved, &mut next);
             }
         }
         next.sort_unstable();
@@ -70,6 +74,8 @@ pub(super) fn manifests(
 
 enum Raw {
     Missing,
+    /// Its data was listed, and is not there when it is read.
+    Vanished,
     Unreadable(String, Option<Meta>),
     /// What it says; its size, and its times where it was read just now.
     Read(Box<Manifest>, u64, Option<Meta>),
@@ -97,6 +103,7 @@ fn read_chunk(
                 let why = format!("it has {size} bytes; at most {MAX_MANIFEST_BYTES} are read");
                 Ok((Raw::Unreadable(why, None), None))
             }
+            (None, Some(_)) => read_listed(near, layout, digest),
             _ => read_manifest(near, layout, digest),
         }
     };
@@ -108,6 +115,22 @@ fn read_chunk(
         cache.remember(&new.collect::<Vec<_>>());
     }
     Ok(raw)
+}
+
+/// Reads a manifest whose data was listed. An answer that it is not there contradicts the listing: it is asked for again,
+/// and what it says is not known when the answer stays the same.
+fn read_listed(
+    tree: &Near<'_>,
+    layout: &dyn RegistryLayout,
+    digest: &Digest,
+) -> Result<(Raw, Option<Remembered>), StoreError> {
+    match read_manifest(tree, layout, digest)? {
+        (Raw::Missing, _) => match read_manifest(tree, layout, digest)? {
+            (Raw::Missing, _) => Ok((Raw::Vanished, None)),
+            read => Ok(read),
+        },
+        read => Ok(read),
+    }
 }
 
 /// Reads one manifest, with what is worth remembering of it: what its digest vouches for.
@@ -143,6 +166,7 @@ fn read_manifest(
 }
 
 fn take_body(
+    layout: &dyn RegistryLayout,
     inventory: &mut Inventory,
     id: BlobId,
     raw: Raw,
@@ -150,8 +174,17 @@ fn take_body(
     unresolved: &mut FxHashMap<BlobId, String>,
     next: &mut Vec<BlobId>,
 ) {
-    let Inventory { blobs, manifests, .. } = inventory;
+    let Inventory { blobs, manifests, gaps, .. } = inventory;
     match raw {
+        Raw::Vanished if listed => {
+            manifests.insert(id, Body::Unreadable(VANISHED.into()));
+        }
+        // Whose it is only other manifests tell, and what it needs nobody does.
+        Raw::Vanished => gaps.push(Gap {
+            repository: None,
+            key: layout.key(&Entry::BlobData { digest: blobs.digest(id) }).unwrap_or_default(),
+            why: format!("a manifest that others refer to: {VANISHED}"),
+        }),
         Raw::Missing => {
             // Proved absent by a read that came after its link was listed; a registry writes data before links.
             blobs.set_present(id, false);

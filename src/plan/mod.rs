@@ -12,6 +12,7 @@ use crate::policy::Decision;
 use crate::store::Identity;
 
 pub mod build;
+pub mod candidates;
 mod check;
 mod freed;
 pub mod limits;

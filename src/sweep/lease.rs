@@ -13,10 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{SweepError, trash};
 use crate::clock::Clock;
-use crate::store::WriteStore;
+use crate::store::{StoreError, WriteStore};
 
 /// How long a lease holds without being renewed. Renewed every third of it.
 const TERM: Duration = Duration::from_secs(180);
+
+/// How often a lease is looked for that was listed and is gone when it is read.
+const LOOKS: usize = 5;
 
 /// Where lease objects are, below the state's root.
 pub const DIRECTORY: &str = "lease";
@@ -78,16 +81,24 @@ impl Standing {
 /// # Errors
 /// When the state cannot be read.
 pub async fn standing(store: &crate::store::ReadStore) -> Result<Option<Standing>, SweepError> {
-    let mut highest = None;
-    for object in store.list_state(DIRECTORY).await? {
-        let number = object.key.rsplit('/').next().and_then(|name| name.parse::<u64>().ok());
-        highest = highest.max(number);
+    let mut gone = String::new();
+    for _ in 0..LOOKS {
+        let mut highest = None;
+        for object in store.list_state(DIRECTORY).await? {
+            let number = object.key.rsplit('/').next().and_then(|name| name.parse::<u64>().ok());
+            highest = highest.max(number);
+        }
+        let Some(number) = highest else { return Ok(None) };
+        // One that is gone when it is read made room for the next: it does not say that there is none.
+        let Some((body, renewed)) = store.get_state(&key(number)).await? else {
+            gone = key(number);
+            continue;
+        };
+        let record = serde_json::from_slice(&body)
+            .map_err(|source| SweepError::Format { key: key(number), source })?;
+        return Ok(Some(Standing { number, record, renewed }));
     }
-    let Some(number) = highest else { return Ok(None) };
-    let Some((body, renewed)) = store.get_state(&key(number)).await? else { return Ok(None) };
-    let record =
-        serde_json::from_slice(&body).map_err(|source| SweepError::Format { key: key(number), source })?;
-    Ok(Some(Standing { number, record, renewed }))
+    Err(StoreError::Vanished { key: gone }.into())
 }
 
 fn key(number: u64) -> String {
@@ -158,12 +169,15 @@ impl Lease {
                 term: TERM.as_secs(),
             });
         }
+        let lost = Arc::new(AtomicBool::new(false));
+        let renewal = tokio::spawn(renew(store.clone(), number, record.clone(), lost.clone()));
+        let lease = Self { store: store.clone(), number, record, ahead, lost, renewal };
+        // Others may have come and gone since the lease was looked at: then this number is one that is over.
+        lease.check().await?;
         if let Some(standing) = standing {
             trash::remove_state(store, &key(standing.number)).await?;
         }
-        let lost = Arc::new(AtomicBool::new(false));
-        let renewal = tokio::spawn(renew(store.clone(), number, record.clone(), lost.clone()));
-        Ok(Self { store: store.clone(), number, record, ahead, lost, renewal })
+        Ok(lease)
     }
 
     /// How far our clock is ahead of the store's, as measured when the lease was taken. Some stores tell whole seconds, and

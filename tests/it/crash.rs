@@ -21,7 +21,8 @@ const STORAGE: &str = "docker/registry/v2";
 /// Everything that moves, deletes, publishes or makes durable. A question mark: not every processor has it.
 const POINTS: &str = "?unlinkat,?unlink,?rmdir,?renameat2,?renameat,?rename,?link,?linkat,?fsync,?fdatasync";
 
-const POLICY: &str = "\
+/// Keeps the tags `v1`, `v2` and `v3`, drops all others, and sweeps what is garbage at once.
+pub const POLICY: &str = "\
 version: 1
 grace: 0
 trash: { keep: 7d }
@@ -40,7 +41,7 @@ policies:
 
 /// Writes the store: images that share layers, indexes that share a child, referrers, orphans, an abandoned upload, and a
 /// repository of which nothing is kept.
-fn build(root: &Path) {
+pub fn build(root: &Path) {
     let now: SystemTime = System.now().into();
     let old = Duration::from_secs(30 * 24 * 3600);
     let mut builder = Builder::new(root, now).unwrap();
@@ -69,13 +70,13 @@ fn build(root: &Path) {
 }
 
 /// A directory with a store in `origin`, a policy, and what an uninterrupted run makes of it in `swept`.
-struct Bench {
+pub struct Bench {
     directory: tempfile::TempDir,
     copies: u32,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let works = Command::new("strace").args(["-qq", "-f", "-e", "trace=none", "true"]).output();
         match works {
             Ok(output) if output.status.success() => {}
@@ -94,26 +95,26 @@ impl Bench {
         bench
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// A fresh copy of one of the stores.
-    fn fresh(&mut self, of: &str) -> PathBuf {
+    pub fn fresh(&mut self, of: &str) -> PathBuf {
         self.copies += 1;
         let to = self.path(&format!("copy-{}", self.copies));
         copy(&self.path(of), &to);
         to
     }
 
-    fn sweep_arguments(&self, store: &Path) -> Vec<String> {
+    pub fn sweep_arguments(&self, store: &Path) -> Vec<String> {
         let policy = self.path("policy.yaml").display().to_string();
         ["run", &store.display().to_string(), "-p", &policy, "--offline", "--json", "--concurrency", "1"]
             .map(str::to_owned)
             .to_vec()
     }
 
-    fn sweep(&self, store: &Path) -> Output {
+    pub fn sweep(&self, store: &Path) -> Output {
         regsweep().args(self.sweep_arguments(store)).output().unwrap()
     }
 }
@@ -124,7 +125,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Makes a command the same everywhere: one thread of each kind, and nothing of the caller's settings.
-fn plain(mut command: Command) -> Command {
+pub fn plain(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if ["REGSWEEP_", "REGISTRY_", "RUST_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix))
         {
@@ -135,7 +136,7 @@ fn plain(mut command: Command) -> Command {
     command
 }
 
-fn regsweep() -> Command {
+pub fn regsweep() -> Command {
     plain(Command::new(env!("CARGO_BIN_EXE_regsweep")))
 }
 
@@ -144,7 +145,7 @@ fn restore(store: &Path, what: Option<&str>) -> Output {
 }
 
 #[track_caller]
-fn expect(output: &Output, code: i32) -> Value {
+pub fn expect(output: &Output, code: i32) -> Value {
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "stdout:\n{stdout}\nstderr:\n{stderr}");
     serde_json::from_slice(&output.stdout).unwrap_or_default()
@@ -165,15 +166,15 @@ fn runs(store: &Path) -> Vec<String> {
 }
 
 /// A process that is stopped after each of [`POINTS`].
-struct Traced {
+pub struct Traced {
     strace: Child,
     log: PathBuf,
     seen: usize,
-    process: Option<Pid>,
+    pub process: Option<Pid>,
 }
 
 impl Traced {
-    fn start(log: PathBuf, arguments: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>) -> Self {
+    pub fn start(log: PathBuf, arguments: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>) -> Self {
         let mut command = plain(Command::new("strace"));
         command.args(["-f", "-qq", "-e", "signal=none", "-e", &format!("trace={POINTS}")]);
         command.args(["-e", &format!("inject={POINTS}:signal=STOP"), "-o"]).arg(&log);
@@ -207,13 +208,13 @@ impl Traced {
         panic!("the traced process neither went on nor ended: {}", self.log.display());
     }
 
-    fn send(&self, signal: Signal) {
+    pub fn send(&self, signal: Signal) {
         // It may have ended by now.
         let _ = kill_process(self.process.expect("next() was called"), signal);
     }
 
     /// Lets it go on to the first point whose line has all of `words`.
-    fn until(&mut self, words: &[&str]) {
+    pub fn until(&mut self, words: &[&str]) {
         while let Some(line) = self.next() {
             if words.iter().all(|word| line.contains(word)) {
                 return;
@@ -224,7 +225,7 @@ impl Traced {
     }
 
     /// Lets it go on to its end.
-    fn finish(mut self) -> (usize, Output) {
+    pub fn finish(mut self) -> (usize, Output) {
         if self.process.is_some() {
             self.send(Signal::CONT);
         }
@@ -234,7 +235,7 @@ impl Traced {
         (self.seen, self.strace.wait_with_output().unwrap())
     }
 
-    fn kill(self) {
+    pub fn kill(self) {
         self.send(Signal::KILL);
         let process = self.process.map_or(0, |process| process.as_raw_nonzero().get());
         self.strace.wait_with_output().unwrap();
@@ -262,9 +263,9 @@ impl Traced {
 }
 
 /// What is below a directory of a store: the files with content and time, directories as nothing.
-type Tree = BTreeMap<String, Option<(Vec<u8>, SystemTime)>>;
+pub type Tree = BTreeMap<String, Option<(Vec<u8>, SystemTime)>>;
 
-fn tree(store: &Path) -> Tree {
+pub fn tree(store: &Path) -> Tree {
     let root = store.join(STORAGE);
     let mut found = Tree::new();
     let mut pending = vec![root.clone()];
@@ -288,7 +289,7 @@ fn files(store: &Path) -> Tree {
 }
 
 #[track_caller]
-fn assert_same(found: &Tree, expected: &Tree, what: &str) {
+pub fn assert_same(found: &Tree, expected: &Tree, what: &str) {
     let keys: BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
     let differ: Vec<_> = keys.into_iter().filter(|key| found.get(*key) != expected.get(*key)).collect();
     assert!(differ.is_empty(), "{what}: not as it should be: {differ:#?}");
@@ -325,7 +326,7 @@ fn assert_whole(tree: &Tree, repository: &str, digest: &str, what: &str) {
 }
 
 /// Asserts that all that the policy keeps is whole, referrers of it too.
-fn assert_kept_is_whole(tree: &Tree, origin: &Tree, what: &str) {
+pub fn assert_kept_is_whole(tree: &Tree, origin: &Tree, what: &str) {
     let mut kept = BTreeSet::new();
     for tag in ["v1", "v2", "v3"] {
         let link = tree.get(&format!("repositories/team/app/_manifests/tags/{tag}/current/link"));

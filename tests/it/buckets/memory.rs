@@ -2,7 +2,7 @@
 //! behind the client's back, and have fail. It has threads of its own, so that a child process can be its client while
 //! the test waits for it.
 
-mod faults;
+pub mod faults;
 mod listing;
 mod multipart;
 mod objects;
@@ -11,7 +11,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -147,6 +147,12 @@ struct Shared {
     faults: Mutex<Vec<Fault>>,
     requests: Mutex<Vec<Request>>,
     begun: AtomicU64,
+    /// Connections that are open.
+    open: AtomicUsize,
+    /// Requests that were halted since the server was last healed.
+    halted: AtomicUsize,
+    /// Changes when the server is healed.
+    healed: tokio::sync::watch::Sender<()>,
 }
 
 /// A test that failed while it held the lock has said so already.
@@ -184,6 +190,13 @@ impl Shared {
         Stored { bytes, etag, modified }
     }
 
+    /// Tells the test that a request came so far, and waits for the server to be healed.
+    async fn halt(&self) {
+        let mut healed = self.healed.subscribe();
+        self.halted.fetch_add(1, Ordering::SeqCst);
+        let _ = healed.changed().await;
+    }
+
     /// Begins an upload in parts; its id.
     fn begin(&self, upload: Upload) -> String {
         let id = format!("upload-{:08}", self.begun.fetch_add(1, Ordering::Relaxed));
@@ -219,14 +232,18 @@ impl MemoryServer {
             faults: Mutex::default(),
             requests: Mutex::default(),
             begun: AtomicU64::new(0),
+            open: AtomicUsize::new(0),
+            halted: AtomicUsize::new(0),
+            healed: tokio::sync::watch::Sender::new(()),
         });
         let mut builder = S3ServiceBuilder::new(operations::Operations(shared.clone()));
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         builder.set_access(wire::Gate(shared.clone()));
         let service = builder.build();
+        let of_connections = shared.clone();
         runtime.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a socket");
-            wire::serve(listener, service).await;
+            wire::serve(listener, service, of_connections).await;
         });
         Self { shared, bucket, runtime: Some(runtime) }
     }
@@ -249,6 +266,28 @@ impl MemoryServer {
     /// Nothing goes wrong any more.
     pub fn heal(&self) {
         lock(&self.shared.faults).clear();
+        self.shared.halted.store(0, Ordering::SeqCst);
+        self.shared.healed.send_replace(());
+    }
+
+    /// How many requests were halted since the server was last healed.
+    pub fn halted(&self) -> usize {
+        self.shared.halted.load(Ordering::SeqCst)
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.shared.open.load(Ordering::SeqCst)
+    }
+
+    /// Replaces everything that the bucket holds.
+    pub fn replace(&self, objects: &BTreeMap<String, Stored>) {
+        let order = lock(&self.shared.options).order;
+        let mut held = lock(&self.shared.objects);
+        *held = Objects::new(order);
+        for (key, stored) in objects {
+            held.put(key, stored.clone());
+        }
     }
 
     /// Adds or replaces an object.

@@ -15,8 +15,11 @@ mod of_servers;
 mod beside;
 mod cost;
 mod failing;
+mod faults_everywhere;
+mod killed;
 mod lanes;
 mod sweeping;
+pub mod trial;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};

@@ -30,7 +30,7 @@ use regsweep::store::WriteStore;
 use regsweep::sweep::Means;
 use regsweep::sweep::cache::Caches;
 
-use registry::{Acknowledged, Image, Registry, broken, data_key, revision_key};
+use registry::{Acknowledged, Descriptors, Image, Registry, broken, data_key, revision_key};
 use store::{Gates, Objects, Simulated};
 
 /// Seconds.
@@ -221,7 +221,7 @@ pub struct World {
     images: Images,
     objects: Objects,
     told: Acknowledged,
-    cache: Option<BTreeSet<(String, String)>>,
+    cache: Option<Descriptors>,
     /// Cycles in which the pushers act.
     pub cycles: usize,
     /// Whether each cycle waits and looks again.

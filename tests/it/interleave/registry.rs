@@ -102,6 +102,9 @@ impl Image {
     }
 }
 
+/// Repositories and digests.
+pub type Descriptors = BTreeSet<(String, String)>;
+
 /// What clients were told.
 #[derive(Debug, Clone, Default)]
 pub struct Acknowledged {
@@ -117,7 +120,7 @@ pub struct Registry {
     pub objects: Arc<Mutex<Objects>>,
     pub told: Arc<Mutex<Acknowledged>>,
     /// Descriptors that the registry answers for without looking, by repository; under "" for all of them.
-    pub cache: Option<Arc<Mutex<BTreeSet<(String, String)>>>>,
+    pub cache: Option<Arc<Mutex<Descriptors>>>,
     /// Whether a request is between its look and its last write.
     pub busy: Arc<Mutex<bool>>,
 }

@@ -35,7 +35,7 @@ const PROGRAMS: [(&str, Program); 8] = [
     }),
 ];
 
-/// SplitMix64: a seed and nothing else.
+/// Numbers that one seed determines, by `SplitMix64`.
 #[derive(Debug)]
 pub struct Random {
     state: Mutex<u64>,
@@ -87,7 +87,7 @@ fn play(world: &World, programs: &[Program], schedule: &Schedule, name: &str) ->
     })
 }
 
-/// How many schedules of each kind are played: well spread over all of them, unless REGSWEEP_SCHEDULES says how many, or
+/// How many schedules of each kind are played: well spread over all of them, unless `REGSWEEP_SCHEDULES` says how many, or
 /// `all`.
 fn wanted(usually: usize) -> usize {
     match std::env::var("REGSWEEP_SCHEDULES").as_deref() {
@@ -100,16 +100,20 @@ fn wanted(usually: usize) -> usize {
 /// Numbers below `all`, spread well: all of them when as many are wanted.
 fn spread(all: usize, wanted: usize) -> impl Fn(usize) -> Option<usize> {
     let count = all.min(wanted);
-    // Steps of the golden ratio never gather anywhere.
     move |index| {
-        (index < count).then(|| {
-            if count == all {
-                index
-            } else {
-                (index as f64 * 0.618_033_988_749_895).fract().mul_add(all as f64, 0.0) as usize
-            }
-        })
+        if index >= count {
+            return None;
+        }
+        // Steps of the golden ratio of all there is never gather anywhere.
+        let turned = (index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let spread = (u128::from(turned) * all as u128) >> 64;
+        Some(if count == all { index } else { usize::try_from(spread).expect("below all") })
     }
+}
+
+#[expect(clippy::print_stdout, reason = "how many were played is what is wanted of a campaign")]
+fn tell(played: usize, what: &str) {
+    println!("{played} {what} played");
 }
 
 /// Plays the schedules of many numbers on as many threads as there are processors.
@@ -196,7 +200,7 @@ fn every_push_that_pauses_once() {
             play(&small.world, &[small.program], &Schedule { turns, death: None }, &small.name);
         });
     }
-    println!("{played} schedules");
+    tell(played, "schedules");
 }
 
 /// The sweeper dies before any of its requests, and another takes over, while a push goes on.
@@ -215,7 +219,7 @@ fn every_death_beside_a_push() {
             play(&small.world, &[small.program], &schedule, &small.name);
         });
     }
-    println!("{played} schedules");
+    tell(played, "schedules");
 }
 
 /// Several pushers, any order, up to three deaths.
@@ -241,5 +245,5 @@ fn seeds() {
             panic!("REGSWEEP_SEED={seed}: {}", told.expect_err("it was not the same twice"));
         }
     });
-    println!("{played} seeds");
+    tell(played, "seeds");
 }

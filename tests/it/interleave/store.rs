@@ -12,8 +12,9 @@ use futures::stream::{self, BoxStream};
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    Attributes, CopyOptions, Error, Extensions, GetOptions, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result,
 };
 
 /// Objects by key, and the time.
@@ -100,8 +101,11 @@ impl Simulated {
     fn list_page(&self, prefix: &str, options: &PaginatedListOptions) -> Result<PaginatedListResult> {
         let objects = self.pass("list", prefix)?;
         let after = options.page_token.as_ref().or(options.offset.as_ref());
-        let mut result =
-            ListResult { common_prefixes: Vec::new(), objects: Vec::new(), extensions: Default::default() };
+        let mut result = ListResult {
+            common_prefixes: Vec::new(),
+            objects: Vec::new(),
+            extensions: Extensions::default(),
+        };
         let mut last = None;
         let mut token = None;
         for key in objects.below(prefix).filter(|key| after.is_none_or(|after| *key > after)) {
@@ -147,7 +151,7 @@ impl ObjectStore for Simulated {
             return Err(Error::AlreadyExists { path, source: "it exists".into() });
         }
         objects.put(location.as_ref(), Bytes::from(payload));
-        Ok(PutResult { e_tag: None, version: None, extensions: Default::default() })
+        Ok(PutResult { e_tag: None, version: None, extensions: Extensions::default() })
     }
 
     async fn put_multipart_opts(
@@ -171,8 +175,8 @@ impl ObjectStore for Simulated {
             payload: GetResultPayload::Stream(stream::iter([Ok(body)]).boxed()),
             meta,
             range,
-            attributes: Default::default(),
-            extensions: Default::default(),
+            attributes: Attributes::default(),
+            extensions: Extensions::default(),
         })
     }
 

@@ -2,6 +2,16 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
+/// In the place of an operation: every one that changes something.
+pub const WRITES: &str = "writes";
+
+/// Whether an operation changes something.
+pub fn writes(operation: &str) -> bool {
+    !["Get", "Head", "List"].iter().any(|verb| operation.starts_with(verb))
+}
+
 /// What happens to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
@@ -31,8 +41,17 @@ pub enum Effect {
         /// Such as `AccessDenied`.
         code: &'static str,
     },
+    /// A bulk delete deletes half of its keys, and says of the rest that it failed. `true` has those fail that `false`
+    /// deletes; which those are is the same in every request.
+    RefuseHalf(bool),
+    /// The time that it tells of every object is so much later than it is.
+    Shift(SignedDuration),
     /// It takes that much longer.
     Delay(Duration),
+    /// It is not carried out, and nobody answers until the server is healed; then the connection is closed.
+    Halt,
+    /// It is carried out, and nobody answers until the server is healed; then the connection is closed.
+    HaltAfter,
 }
 
 impl Effect {
@@ -44,6 +63,8 @@ impl Effect {
     pub const ACCESS_DENIED: Self = Self::Refuse { status: 403, code: "AccessDenied" };
     /// 400 `ExpiredToken`.
     pub const EXPIRED_TOKEN: Self = Self::Refuse { status: 400, code: "ExpiredToken" };
+    /// 404 `NoSuchKey`.
+    pub const NO_SUCH_KEY: Self = Self::Refuse { status: 404, code: "NoSuchKey" };
 }
 
 /// One thing that goes wrong. What it counts begins when it is set.
@@ -55,12 +76,15 @@ pub struct Fault {
     last: u64,
     effect: Effect,
     met: u64,
+    /// How many requests like the first that it happened to it happens to as well.
+    repeats: u64,
+    stuck: Option<(String, String)>,
 }
 
 impl Fault {
-    /// Happens to every request for `operation`, such as `PutObject`; `*` is any.
+    /// Happens to every request for `operation`, such as `PutObject`; `*` is any, [`WRITES`] any that changes something.
     pub fn always(operation: &'static str, effect: Effect) -> Self {
-        Self { operation, key: None, first: 1, last: u64::MAX, effect, met: 0 }
+        Self { operation, key: None, first: 1, last: u64::MAX, effect, met: 0, repeats: 0, stuck: None }
     }
 
     /// Happens to the `nth` request, from 1, and to no other.
@@ -79,13 +103,32 @@ impl Fault {
         Self { key: Some(key.to_owned()), ..self }
     }
 
+    /// Once it has happened, it happens to the next `repeats` requests of that operation and key, and to no other.
+    #[must_use]
+    pub fn again(self, repeats: u64) -> Self {
+        Self { repeats, ..self }
+    }
+
     /// Counts a request, and answers what happens to it.
     pub fn meet(&mut self, operation: &str, key: &str) -> Option<Effect> {
-        let named = self.operation == "*" || self.operation == operation;
+        if let Some((of, about)) = &self.stuck {
+            let like_it = self.repeats > 0 && of == operation && about == key;
+            self.repeats -= u64::from(like_it);
+            return like_it.then(|| self.effect.clone());
+        }
+        let named = match self.operation {
+            "*" => true,
+            WRITES => writes(operation),
+            only => only == operation,
+        };
         if !named || self.key.as_ref().is_some_and(|wanted| wanted != key) {
             return None;
         }
         self.met += 1;
-        (self.first..=self.last).contains(&self.met).then(|| self.effect.clone())
+        let happens = (self.first..=self.last).contains(&self.met);
+        if happens && self.repeats > 0 {
+            self.stuck = Some((operation.to_owned(), key.to_owned()));
+        }
+        happens.then(|| self.effect.clone())
     }
 }

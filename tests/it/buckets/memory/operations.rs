@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
+use jiff::{SignedDuration, Timestamp};
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, BucketVersioningStatus,
     CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput,
@@ -62,6 +63,41 @@ fn refused(within: Option<&Within>) -> BTreeMap<String, &'static str> {
         _ => None,
     });
     refused.flatten().collect()
+}
+
+/// The half of all keys that a bulk delete refuses.
+fn refused_half(within: Option<&Within>) -> Option<bool> {
+    within?.0.iter().find_map(|effect| match effect {
+        Effect::RefuseHalf(half) => Some(*half),
+        _ => None,
+    })
+}
+
+/// In which half of all keys a key is.
+fn half_of(key: &str) -> bool {
+    key.bytes().fold(0_u8, u8::wrapping_add) % 2 == 1
+}
+
+/// How much later than they are the times are that this request is told.
+fn shift(within: Option<&Within>) -> SignedDuration {
+    let effects = within.map(|within| within.0.as_slice()).unwrap_or_default();
+    let shifts = effects.iter().map(|effect| match effect {
+        Effect::Shift(by) => *by,
+        _ => SignedDuration::ZERO,
+    });
+    shifts.sum()
+}
+
+fn shifted(mut stored: Stored, by: SignedDuration) -> Stored {
+    let moved = Timestamp::try_from(stored.modified).and_then(|modified| modified.checked_add(by));
+    stored.modified = moved.expect("a time within the calendar").into();
+    stored
+}
+
+fn shifted_page(mut page: Page, within: Option<&Within>) -> Page {
+    let by = shift(within);
+    page.objects = page.objects.into_iter().map(|(key, stored)| (key, shifted(stored, by))).collect();
+    page
 }
 
 fn matches(condition: &ETagCondition, stored: &Stored) -> bool {
@@ -176,6 +212,7 @@ impl S3 for Operations {
         };
         let page = self.page(&input.bucket, query, input.max_keys)?;
         let count = page.objects.len() + page.prefixes.len();
+        let page = shifted_page(page, request.extensions.get::<Within>());
         let (contents, common_prefixes, token) = listed(page);
         let within = request.extensions.get::<Within>();
         let meets = |effect: &Effect| within.is_some_and(|within| within.0.contains(effect));
@@ -220,9 +257,11 @@ impl S3 for Operations {
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
+        let by = shift(request.extensions.get::<Within>());
         let input = request.input;
         let place = (&*input.bucket, &*input.key);
         let stored = self.get_if(place, input.if_match.as_ref(), input.if_none_match.as_ref())?;
+        let stored = shifted(stored, by);
         let whole = stored.bytes.len() as u64;
         let (data, content_range) = match &input.range {
             None => (stored.bytes, None),
@@ -245,9 +284,11 @@ impl S3 for Operations {
     }
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
+        let by = shift(request.extensions.get::<Within>());
         let input = request.input;
         let place = (&*input.bucket, &*input.key);
         let stored = self.get_if(place, input.if_match.as_ref(), input.if_none_match.as_ref())?;
+        let stored = shifted(stored, by);
         ok(HeadObjectOutput {
             content_length: size(&stored.bytes),
             last_modified: Some(stored.modified.into()),
@@ -297,7 +338,9 @@ impl S3 for Operations {
     }
 
     async fn delete_objects(&self, request: S3Request<DeleteObjectsInput>) -> Answer<DeleteObjectsOutput> {
-        let refused = refused(request.extensions.get::<Within>());
+        let within = request.extensions.get::<Within>();
+        let refused = refused(within);
+        let refused_half = refused_half(within);
         let input = request.input;
         self.known(&input.bucket)?;
         if input.delete.objects.len() > 1000 {
@@ -306,8 +349,9 @@ impl S3 for Operations {
         let mut objects = lock(&self.0.objects);
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         for object in input.delete.objects {
-            if let Some(code) = refused.get(&object.key) {
-                let code = Some((*code).to_owned());
+            let half = (refused_half == Some(half_of(&object.key))).then_some("InternalError");
+            if let Some(code) = refused.get(&object.key).copied().or(half) {
+                let code = Some(code.to_owned());
                 errors.push(Error { code, key: Some(object.key), ..Default::default() });
                 continue;
             }

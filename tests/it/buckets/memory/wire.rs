@@ -1,6 +1,7 @@
 //! The connection: where a request is counted and refused before it is carried out, and where an answer is torn.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -16,7 +17,7 @@ use s3s::{Body, HttpResponse, S3Error, S3Result, StdError, s3_error};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Shared;
-use super::faults::Effect;
+use super::faults::{Effect, writes};
 
 /// What becomes of the answer to one request. It travels with the request, from where the request is known to where the
 /// answer is sent.
@@ -51,8 +52,7 @@ impl S3Access for Gate {
         let effects = self.0.meet(&operation, &key);
         let options = self.0.options();
         tokio::time::sleep(options.latency).await;
-        let reads = ["Get", "Head", "List"].iter().any(|verb| operation.starts_with(verb));
-        if options.read_only && !reads {
+        if options.read_only && writes(&operation) {
             return Err(s3_error!(AccessDenied));
         }
         let torn = context.extensions_mut().get_or_insert_default::<Torn>().clone();
@@ -65,8 +65,19 @@ impl S3Access for Gate {
                     torn.set(effect);
                     return Err(s3_error!(InternalError));
                 }
-                Effect::LoseReply | Effect::CutBody | Effect::HangUpMidway => torn.set(effect),
-                Effect::NoToken | Effect::Ends | Effect::RefuseKeys { .. } => within.push(effect),
+                Effect::Halt => {
+                    self.0.halt().await;
+                    torn.set(Effect::HangUp);
+                    return Err(s3_error!(InternalError));
+                }
+                Effect::LoseReply | Effect::CutBody | Effect::HangUpMidway | Effect::HaltAfter => {
+                    torn.set(effect);
+                }
+                Effect::NoToken
+                | Effect::Ends
+                | Effect::RefuseKeys { .. }
+                | Effect::RefuseHalf(_)
+                | Effect::Shift(_) => within.push(effect),
             }
         }
         context.extensions_mut().insert(Within(within));
@@ -82,22 +93,43 @@ fn refusal(status: u16, code: &str) -> S3Error {
 }
 
 /// Answers all connections until it is dropped.
-pub async fn serve(listener: TcpListener, service: S3Service) {
+pub async fn serve(listener: TcpListener, service: S3Service, shared: Arc<Shared>) {
     loop {
         if let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(converse(stream, service.clone()));
+            let open = Open::new(shared.clone());
+            tokio::spawn(converse(stream, service.clone(), open));
         }
     }
 }
 
-async fn converse(stream: TcpStream, service: S3Service) {
+/// A connection, as long as it is open.
+struct Open(Arc<Shared>);
+
+impl Open {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.open.fetch_add(1, Ordering::SeqCst);
+        Self(shared)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+async fn converse(stream: TcpStream, service: S3Service, open: Open) {
     let _ = stream.set_nodelay(true);
-    let each = service_fn(|request| answer(&service, request));
+    let each = service_fn(|request| answer(&service, &open.0, request));
     // An error is a client that went away, or a connection that a fault closes.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), each).await;
 }
 
-async fn answer(service: &S3Service, request: Request<Incoming>) -> Result<HttpResponse, StdError> {
+async fn answer(
+    service: &S3Service,
+    shared: &Shared,
+    request: Request<Incoming>,
+) -> Result<HttpResponse, StdError> {
     let torn = Torn::default();
     let mut request = request.map(Body::from);
     request.extensions_mut().insert(torn.clone());
@@ -106,6 +138,10 @@ async fn answer(service: &S3Service, request: Request<Incoming>) -> Result<HttpR
     let (mut head, body) = response.into_parts();
     let bytes = match effect {
         Effect::CutBody | Effect::HangUpMidway => whole(body).await?,
+        Effect::HaltAfter => {
+            shared.halt().await;
+            return Err(io::Error::other("hung up").into());
+        }
         _ => return Err(io::Error::other("hung up").into()),
     };
     let half = bytes.slice(..bytes.len() / 2);
