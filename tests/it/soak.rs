@@ -30,9 +30,6 @@ use pusher::{Pusher, since};
 use scene::Scene;
 use sweeper::Sweeper;
 
-/// Whether the build under test sweeps data beside a registry that serves.
-const SWEEPS_ONLINE: bool = true;
-
 /// The policy's `grace`: no push takes longer.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -212,7 +209,7 @@ fn judge(name: &str, scene: &Scene, registry: Registry, model: &Model, pool: &Po
         wrong.extend(cold.into_iter().map(|what| format!("with nothing in Redis: {what}")));
     }
     wrong.extend(check_garbage(scene, model, pool));
-    if sweeper.count("untag") == 0 || (SWEEPS_ONLINE && sweeper.count("sweep") == 0) {
+    if sweeper.count("untag") == 0 || sweeper.count("sweep") == 0 {
         wrong.push("nothing was swept: the soak shows nothing".to_owned());
     }
     say(&format!("soak {name}: {}\nsoak {name}: {}", model.summary(), sweeper.summary()));
@@ -238,14 +235,12 @@ fn check_garbage(scene: &Scene, model: &Model, pool: &Pool) -> Vec<String> {
     for class in ["expired", "unreferenced", "in_grace", "broken_image"] {
         let of = |part: &str| audit[part][class]["objects"].as_u64().expect("a number");
         let (objects, blobs) = (of("classes"), of("blobs"));
-        if objects > 0 && (SWEEPS_ONLINE || class == "broken_image") {
+        if objects > 0 {
             wrong.push(format!("the audit finds {objects} objects, {blobs} of them blobs, in class {class}"));
         }
     }
     let needed = check::needed(model, pool);
     let present = scene.data();
-    if SWEEPS_ONLINE {
-        wrong.extend(present.difference(&needed).map(|digest| format!("the data of {digest} is garbage")));
-    }
+    wrong.extend(present.difference(&needed).map(|digest| format!("the data of {digest} is garbage")));
     wrong
 }

@@ -66,10 +66,8 @@ impl Scene {
 
     /// `regsweep run` beside the registry, with the shortest times that are lawful.
     pub fn sweep(&self, registry: &Registry) -> Finished {
-        let mut options = vec!["run".to_owned(), "--json".to_owned()];
-        if super::SWEEPS_ONLINE {
-            options.extend(["--settle".to_owned(), format!("{}s", super::SETTLE.as_secs())]);
-        }
+        let settle = format!("{}s", super::SETTLE.as_secs());
+        let mut options = vec!["run".to_owned(), "--json".to_owned(), "--settle".to_owned(), settle];
         match (&self.redis, self.combination.cache) {
             (Some(redis), _) => options.extend([self.store(), "--redis".to_owned(), redis.url()]),
             (None, Cache::Memory) => {
