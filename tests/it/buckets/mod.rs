@@ -3,10 +3,10 @@
 
 pub mod bucket;
 pub mod memory;
+pub mod process;
 pub mod servers;
 
 mod http;
-mod process;
 
 mod of_memory;
 mod of_registry;

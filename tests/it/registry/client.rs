@@ -179,7 +179,28 @@ impl Client {
         self.run(request.body(()).expect("a request"))
     }
 
-    fn url(&self, repository: &str, rest: &str) -> String {
+    /// Sends a request to [`Client::url`] or to a location that the registry gave. An error is an answer that did not
+    /// come, or not whole.
+    pub fn ask(
+        &self,
+        method: &str,
+        url: &str,
+        media_type: Option<&str>,
+        body: Option<&[u8]>,
+    ) -> Result<Answer, ureq::Error> {
+        let mut request = Request::builder().method(method).uri(url).header("accept", ACCEPT);
+        if let Some(media_type) = media_type {
+            request = request.header("content-type", media_type);
+        }
+        let response = match body {
+            Some(body) => self.agent.run(request.body(body.to_vec()).expect("a request")),
+            None => self.agent.run(request.body(()).expect("a request")),
+        };
+        whole(response?)
+    }
+
+    /// The URL of what follows a repository's name.
+    pub fn url(&self, repository: &str, rest: &str) -> String {
         format!("{}/v2/{repository}/{rest}", self.base)
     }
 
@@ -192,15 +213,19 @@ impl Client {
     }
 }
 
-fn answer(mut response: Response<Body>) -> Answer {
+fn answer(response: Response<Body>) -> Answer {
+    whole(response).expect("a whole body")
+}
+
+fn whole(mut response: Response<Body>) -> Result<Answer, ureq::Error> {
     let headers = response
         .headers()
         .iter()
         .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
         .collect();
     let status = response.status().as_u16();
-    let body = response.body_mut().with_config().limit(1 << 30).read_to_vec().expect("a whole body");
-    Answer { status, body, headers }
+    let body = response.body_mut().with_config().limit(1 << 30).read_to_vec()?;
+    Ok(Answer { status, body, headers })
 }
 
 fn location(answer: &Answer) -> String {
