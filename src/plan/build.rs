@@ -7,8 +7,8 @@ use super::candidates::{in_grace, linked};
 use super::freed::freed;
 use super::limits::Limits;
 use super::{
-    Action, Condemnation, Condemned, Counts, Evidence, Header, HeldBack, Mode, Plan, Reason, SCHEMA, Step,
-    Taken,
+    Action, Condemnation, Condemned, Counts, Evidence, Header, HeldBack, Mode, Plan, PurgeBan, Reason,
+    SCHEMA, Step, Taken,
 };
 use crate::graph::{Fate, Gone, Marks, Rules};
 use crate::inventory::{BlobId, BlobSet, Inventory, Link, Repository, Target};

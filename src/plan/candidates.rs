@@ -45,10 +45,9 @@ pub fn candidates(inventory: &Inventory, marks: &Marks, trash: &[TrashItem], tak
                     // One that a run took has left its directory: whether it is there again is asked.
                     !marked.needed.contains(&layer.digest)
                         || (of_taken_layers.contains(&repository.name)
-                            && taken.layers.contains(&(
-                                repository.name.clone(),
-                                inventory.blobs.digest(layer.digest),
-                            )))
+                            && taken
+                                .layers
+                                .contains(&(repository.name.clone(), inventory.blobs.digest(layer.digest))))
                 })
                 .map(|(layer, _)| (index, layer)),
         );

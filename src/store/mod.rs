@@ -16,7 +16,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use jiff::Timestamp;
-use object_store::list::PaginatedListStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::prefix::PrefixStore;
@@ -29,6 +28,7 @@ mod error;
 mod local;
 mod location;
 mod metered;
+mod over;
 mod progress;
 mod s3;
 mod transport;
@@ -276,31 +276,6 @@ impl WriteStore {
         };
         let Some(state) = state else { unreachable!("a store that is written to has a state") };
         read.state = Some(state.clone());
-        Ok(Self { read, state })
-    }
-
-    /// A store behind a client that the caller has made, such as one that simulates a bucket. To be called within a
-    /// runtime.
-    ///
-    /// # Errors
-    /// When the client library cannot name our own directory.
-    pub fn over<C>(client: Arc<C>, name: &str, concurrency: usize) -> Result<Self, StoreError>
-    where
-        C: ObjectStore + PaginatedListStore,
-    {
-        let bucket = Bucket::over(client.clone(), client, concurrency);
-        let own = PrefixStore::new(bucket.objects().clone(), bucket.path(STATE_DIRECTORY)?);
-        let state: Arc<dyn ObjectStore> = Arc::new(own);
-        let read = ReadStore {
-            tree: Arc::new(Tree::Bucket(bucket)),
-            state: Some(state.clone()),
-            own: Some(state.clone()),
-            elsewhere: false,
-            identity: Identity { url: name.to_owned(), fingerprint: name.to_owned() },
-            meter: Arc::default(),
-            progress: Arc::default(),
-            concurrency,
-        };
         Ok(Self { read, state })
     }
 

@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use crate::config::registry::{DescriptorCache, RegistryConfig};
 use crate::oci::{Digest, RepositoryName};
+use crate::plan::PurgeBan;
 
 mod redis;
 mod registry;
@@ -283,7 +284,11 @@ impl Caches {
     pub fn purge_ban(&self) -> Option<PurgeBan> {
         let manifests_only = !self.registries.is_empty();
         let why = match self.kept {
-            Kept::Nowhere | Kept::InRedis => return None,
+            Kept::Nowhere => return None,
+            Kept::InRedis if self.redis.is_some() => return None,
+            Kept::InRedis => {
+                "Redis may go on answering for a manifest, and the registry's API does not clear that: give --redis"
+            }
             Kept::InMemory | Kept::Unknown if self.assume_restarted => return None,
             Kept::InMemory | Kept::Unknown if manifests_only => {
                 "the registry's memory may go on answering for a manifest until it is restarted, and its API does not \
@@ -404,37 +409,42 @@ mod tests {
         RegistryConfig::read(&text, "config.yml", &BTreeMap::new()).unwrap()
     }
 
+    /// Of the trash, what a ban on purging covers.
+    const ALL: Option<bool> = Some(false);
+    const MANIFESTS: Option<bool> = Some(true);
+
     #[test]
     fn a_purge_needs_every_cache_to_be_clearable() {
         let (nowhere, memory, redis) =
             (config(""), config("blobdescriptor: inmemory"), config("blobdescriptor: redis"));
         let (none, url): (&[String], &[String]) = (&[], &["http://user:hidden@registry:5000".to_owned()]);
         let with = Some("redis://:hidden@other:7000/1");
-        // Configuration, --redis, --registry-url, --assume-restarted; whether a purge is forbidden; what is said.
+        // Configuration, --redis, --registry-url, --assume-restarted; what may not be purged; what is said.
         let cases = [
-            (None, None, none, false, true, "it is not known whether the registry caches"),
-            (None, None, url, false, false, "through http://registry:5000"),
-            (None, None, none, true, false, "by a restart"),
-            (None, with, none, false, false, "Redis at other:7000/1, cleared there"),
-            (Some(&nowhere), None, none, false, false, "caches no blob descriptors"),
-            (Some(&memory), None, none, false, true, "memory: not invalidated"),
-            (Some(&memory), None, url, false, false, "memory: invalidated through http://registry:5000"),
-            (Some(&memory), None, none, true, false, "by a restart"),
+            (None, None, none, false, ALL, "it is not known whether the registry caches"),
+            (None, None, url, false, MANIFESTS, "through http://registry:5000"),
+            (None, None, none, true, None, "by a restart"),
+            (None, with, none, false, None, "Redis at other:7000/1, cleared there"),
+            (Some(&nowhere), None, none, false, None, "caches no blob descriptors"),
+            (Some(&memory), None, none, false, ALL, "memory: not invalidated"),
+            (Some(&memory), None, url, false, MANIFESTS, "memory: invalidated through http://registry:5000"),
+            (Some(&memory), None, none, true, None, "by a restart"),
             // What Redis forgets does not help a registry that has it in memory.
-            (Some(&memory), with, none, false, true, "memory: not invalidated"),
-            (Some(&redis), None, none, false, false, "Redis at cache:6379/0, cleared there"),
-            (Some(&redis), with, none, false, false, "Redis at other:7000/1, cleared there"),
+            (Some(&memory), with, none, false, ALL, "memory: not invalidated"),
+            (Some(&redis), None, none, false, None, "Redis at cache:6379/0, cleared there"),
+            (Some(&redis), with, none, false, None, "Redis at other:7000/1, cleared there"),
         ];
         for (config, redis, registries, restarted, forbidden, said) in cases {
             let caches = Caches::of(config, redis, registries, restarted).unwrap();
-            assert_eq!(caches.forbids_purge().is_some(), forbidden, "{caches:?}");
+            assert_eq!(caches.purge_ban().map(|ban| ban.manifests_only), forbidden, "{caches:?}");
             assert!(caches.describe().contains(said), "{}", caches.describe());
             assert!(!format!("{caches:?}{}", caches.describe()).contains("hidden"), "{caches:?}");
-            if let Some(advice) = caches.forbids_purge() {
-                assert!(advice.contains("--registry-url") && advice.contains("--assume-restarted"));
+            if let Some(ban) = caches.purge_ban() {
+                assert!(ban.why.contains("--assume-restarted"));
+                assert!(ban.manifests_only || ban.why.contains("--registry-url"));
             }
         }
-        assert!(Caches::default().forbids_purge().is_some());
+        assert!(Caches::default().purge_ban().is_some());
     }
 
     #[test]
@@ -447,7 +457,7 @@ mod tests {
         assert!(Caches::of(Some(&config), Some("redis://master:6379"), &[], false).is_ok());
         let through = Caches::of(Some(&config), None, &["http://r:5000".to_owned()], false).unwrap();
         assert_eq!(through.describe(), "blob descriptors in Redis: invalidated through http://r:5000");
-        assert_eq!(through.forbids_purge(), None);
+        assert!(through.purge_ban().unwrap().why.contains("--redis"));
     }
 
     #[test]

@@ -205,3 +205,29 @@ fn where_there_is_no_registry_no_state_is_made() {
         }
     }
 }
+
+/// A run beside a registry leaves the directory of a layer link that it takes: a listing of names cannot tell it from one
+/// that has its link.
+#[test]
+fn a_layer_link_whose_directory_was_left_is_written_again() {
+    let mut scene = Scene::new();
+    let clock = days_later(40);
+    let text = POLICY.replace("grace: 0", "grace: 1d").replace("keep: 0", "keep: 7d");
+    let policy = policy(&text);
+    let job = job(Some(&policy), Mode::Online);
+    let layer = regsweep::synth::sha256_digest(b"untagged");
+    let link = scene.root().join(layer_key("app", &layer));
+    assert_eq!(cycle(scene.root(), &job, &clock).executed().count("unlink"), 6, "three images");
+    assert!(!link.exists() && link.parent().unwrap().is_dir());
+    // A cache told a client that all of it is there.
+    let untagged = scene.untagged.clone();
+    scene.builder.revision_link("app", &untagged).unwrap();
+    scene.builder.tag("app", "v2", &untagged).unwrap();
+
+    let mended = cycle(scene.root(), &job, &clock);
+
+    assert_eq!(mended.executed().count("relink"), 2, "{:#?}", mended.plan.steps);
+    let after = Files::of(scene.root());
+    after.assert_holds(&after, &after.image_of_tag("app", "v2"), "the image that was pushed");
+    assert!(link.exists());
+}

@@ -3,6 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use regsweep::synth::SplitMix64;
+
 use super::{Played, Program, Schedule, World, alone};
 
 const PROGRAMS: [(&str, Program); 8] = [
@@ -35,32 +37,30 @@ const PROGRAMS: [(&str, Program); 8] = [
     }),
 ];
 
-/// Numbers that one seed determines, by `SplitMix64`.
+/// What a seed decides.
 #[derive(Debug)]
 pub struct Random {
-    state: Mutex<u64>,
+    numbers: Mutex<SplitMix64>,
     stopped: AtomicBool,
     deaths: AtomicUsize,
 }
 
 impl Random {
     fn new(seed: u64, deaths: usize) -> Self {
-        Self { state: Mutex::new(seed), stopped: AtomicBool::new(false), deaths: AtomicUsize::new(deaths) }
+        Self {
+            numbers: Mutex::new(SplitMix64::new(seed)),
+            stopped: AtomicBool::new(false),
+            deaths: AtomicUsize::new(deaths),
+        }
     }
 
-    fn below(&self, bound: u64) -> u64 {
-        let mut state = self.state.lock().unwrap();
-        *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = *state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
+    fn below(&self, bound: usize) -> usize {
+        self.numbers.lock().unwrap().below(bound)
     }
 
     /// Whose turn it is before the sweeper goes on; nobody's most of the time.
     pub fn turn(&self, pushers: usize) -> Option<usize> {
-        (!self.stopped.load(Ordering::Relaxed) && self.below(4) == 0)
-            .then(|| usize::try_from(self.below(pushers as u64)).unwrap())
+        (!self.stopped.load(Ordering::Relaxed) && self.below(4) == 0).then(|| self.below(pushers))
     }
 
     pub fn dies(&self) -> bool {
@@ -243,11 +243,9 @@ fn seeds() {
         let seed = start + number as u64;
         let random = || Random::new(seed, usize::try_from(seed % 4).unwrap());
         let choice = random();
-        let pushers = 2 + usize::try_from(choice.below(2)).unwrap();
-        let (_, world) = &worlds[usize::try_from(choice.below(worlds.len() as u64)).unwrap()];
-        let programs: Vec<Program> = (0..pushers)
-            .map(|_| PROGRAMS[usize::try_from(choice.below(PROGRAMS.len() as u64)).unwrap()].1)
-            .collect();
+        let pushers = 2 + choice.below(2);
+        let (_, world) = &worlds[choice.below(worlds.len())];
+        let programs: Vec<Program> = (0..pushers).map(|_| PROGRAMS[choice.below(PROGRAMS.len())].1).collect();
         if world.play(&programs, Schedule::default(), Some(random()), false).is_err() {
             let told = world.play(&programs, Schedule::default(), Some(random()), true);
             panic!("REGSWEEP_SEED={seed}: {}", told.expect_err("it was not the same twice"));

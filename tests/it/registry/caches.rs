@@ -228,9 +228,9 @@ fn check_that_it_is_pushed_again(registry: &Registry, image: &Image) {
 fn memory_answers_for_a_layer_that_has_gone_until_it_is_evicted(version: Version) {
     let root = tempfile::tempdir().expect("a directory");
     let (registry, image) = with_a_stale_layer(version, root.path(), in_memory());
-    assert!(caches(&registry, &[]).forbids_purge().is_some());
+    assert!(!caches(&registry, &[]).purge_ban().unwrap().manifests_only);
     let caches = caches(&registry, &[url(&registry)]);
-    assert_eq!(caches.forbids_purge(), None);
+    assert!(caches.purge_ban().unwrap().manifests_only);
 
     assert_eq!(evict(&caches, &image.layer).unwrap(), Evicted { redis_entries: 0, registry_entries: 1 });
     // What is forgotten is not asked to be forgotten again.
@@ -249,7 +249,7 @@ fn redis_answers_for_a_layer_that_has_gone_until_it_is_evicted(version: Version)
     let registry = Registry::start(version, root.path(), options);
     assert_eq!(registry.client().blob_status(REPOSITORY, &image.layer), 200, "the cache is not stale");
     let caches = caches(&registry, &[]);
-    assert_eq!(caches.forbids_purge(), None);
+    assert_eq!(caches.purge_ban(), None);
 
     // The digest's hash, the repository's hash and the member of the repository's set.
     assert_eq!(evict(&caches, &image.layer).unwrap(), Evicted { redis_entries: 3, registry_entries: 0 });
