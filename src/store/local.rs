@@ -149,7 +149,12 @@ impl LocalTree {
         let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 16 * 1024 - 64];
         let mut entries = RawDir::new(directory, &mut buffer);
         while let Some(entry) = entries.next() {
-            let entry = entry?;
+            let entry = match entry {
+                Ok(entry) => entry,
+                // Only a directory that was empty can be removed: whatever was in it had gone before.
+                Err(Errno::NOENT) => break,
+                Err(error) => return Err(error.into()),
+            };
             let name = entry.file_name().to_bytes();
             if name == b"." || name == b".." {
                 continue;
@@ -383,6 +388,16 @@ mod tests {
         assert!(matches!(tree.list("file"), Err(StoreError::Io { operation: "list", .. })));
         std::fs::create_dir(directory.path().join("directory")).unwrap();
         assert!(matches!(tree.read("directory", 10), Err(StoreError::Io { operation: "read", .. })));
+    }
+
+    #[test]
+    fn a_directory_that_is_removed_while_it_is_listed_holds_nothing() {
+        let (directory, tree) = tree();
+        let path = directory.path().join("going");
+        std::fs::create_dir(&path).unwrap();
+        let open = tree.open_directory("going").unwrap().unwrap();
+        std::fs::remove_dir(&path).unwrap();
+        tree.each(&open, |name, _| panic!("{name:?}")).unwrap();
     }
 
     #[test]

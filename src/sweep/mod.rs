@@ -21,6 +21,7 @@ pub mod journal;
 pub mod lease;
 mod place;
 pub mod recover;
+mod rest;
 pub mod restore;
 mod selection;
 pub mod state;
