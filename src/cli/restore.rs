@@ -20,7 +20,7 @@ use crate::sweep::state;
 pub(super) struct RestoreArgs {
     #[command(flatten)]
     pub store: StoreArgs,
-    /// A run as `restore STORE` lists it, or repository:tag, repository@digest, or a digest; nothing lists the runs
+    /// A run as `restore STORE` lists it, or a repository, repository:tag, repository@digest, or a digest; nothing lists the runs
     #[arg(value_name = "RUN|IMAGE|DIGEST", env = "REGSWEEP_RESTORE")]
     pub what: Option<String>,
 }
@@ -75,11 +75,6 @@ fn wanted(what: &str) -> Result<Wanted, Failure> {
         return Ok(Wanted::Blob(digest));
     }
     let image: ImageReference = what.parse().map_err(usage)?;
-    if image.tag.is_none() && image.digest.is_none() {
-        return Err(usage(anyhow::anyhow!(
-            "{what} is no run, and as an image it needs a tag or a digest: {what}:TAG or {what}@DIGEST"
-        )));
-    }
     Ok(Wanted::Image(image))
 }
 

@@ -26,7 +26,7 @@ const PINNED: SignedDuration = SignedDuration::from_hours(24);
 pub enum Wanted {
     /// Everything that a run took.
     Run(String),
-    /// One tag or manifest, with all that it needs and what is about it.
+    /// One tag or manifest, with all that it needs and what is about it; without either, every image of the repository.
     Image(ImageReference),
     /// One blob.
     Blob(Digest),

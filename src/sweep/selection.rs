@@ -1,4 +1,4 @@
-//! What of the things that runs took belongs to one image.
+//! What of the things that runs took belongs to one image, or to one repository.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -25,7 +25,7 @@ pub(super) struct Selection<'s> {
 }
 
 impl<'s> Selection<'s> {
-    /// Gathers what `image` needs, as far as runs took it.
+    /// Gathers what `image` needs, as far as runs took it. Without tag and digest it is every image of the repository.
     pub(super) fn of(
         undo: &'s Undo,
         store: &'s WriteStore,
@@ -42,16 +42,26 @@ impl<'s> Selection<'s> {
             blobs: FxHashSet::default(),
             referrers: FxHashMap::default(),
         };
+        let whole = image.tag.is_none() && image.digest.is_none();
+        let mut roots: Vec<Digest> = image.digest.into_iter().collect();
         for key in undo.links.keys() {
-            if let Entry::RevisionLink { repository, digest } = layout.classify(key)
-                && repository == selection.repository
-                && let Some(subject) =
-                    selection.read(&digest)?.and_then(|read| read.subject().map(|s| s.digest))
-            {
-                selection.referrers.entry(subject).or_default().push(digest);
+            match layout.classify(key) {
+                Entry::RevisionLink { repository, digest } if repository == selection.repository => {
+                    if whole {
+                        roots.push(digest);
+                    }
+                    let read = selection.read(&digest)?;
+                    if let Some(subject) = read.and_then(|read| read.subject().map(|subject| subject.digest))
+                    {
+                        selection.referrers.entry(subject).or_default().push(digest);
+                    }
+                }
+                Entry::TagCurrent { repository, tag } if whole && repository == selection.repository => {
+                    selection.tags.insert(tag.to_owned());
+                }
+                _ => {}
             }
         }
-        let mut roots: Vec<Digest> = image.digest.into_iter().collect();
         if let Some(tag) = &image.tag {
             let key = layout.key(&Entry::TagCurrent { repository: selection.repository, tag: tag.as_str() });
             if let Some(link) = key.and_then(|key| undo.links.get(&key)) {

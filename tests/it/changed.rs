@@ -2,15 +2,17 @@
 
 use std::path::Path;
 
+use regsweep::clock::Clock as _;
 use regsweep::pipeline;
 use regsweep::plan::{Mode, Refusal};
 use regsweep::store::{Access, ReadStore, WriteStore};
 use regsweep::sweep::Executed;
+use regsweep::sweep::restore::Wanted;
 use regsweep::synth::{Builder, ImageSpec, Link};
 
 use crate::support::{
-    Files, cycle, data_key, days_later, job, layer_key, location, look, means, policy, present, revision_key,
-    tag_directory, wait,
+    Files, cycle, data_key, days_later, job, layer_key, location, look, means, policy, present, restore,
+    revision_key, tag_directory, wait,
 };
 use crate::synth::scratch;
 
@@ -230,4 +232,42 @@ fn a_layer_link_whose_directory_was_left_is_written_again() {
     let after = Files::of(scene.root());
     after.assert_holds(&after, &after.image_of_tag("app", "v2"), "the image that was pushed");
     assert!(link.exists());
+}
+
+#[test]
+fn a_repository_is_brought_back_and_nothing_else() {
+    let scene = Scene::new();
+    let clock = days_later(40);
+    let policy = policy(&POLICY.replace("keep: 0", "keep: 7d"));
+    let before = Files::of(scene.root());
+    cycle(scene.root(), &job(Some(&policy), Mode::Offline), &clock);
+    let gone = Files::of(scene.root());
+    assert!(!gone.0.contains_key(&revision_key("other", &scene.elsewhere)));
+
+    restore(scene.root(), &Wanted::Image("other".parse().unwrap()), &clock);
+
+    let back = Files::of(scene.root());
+    let of_other = |key: &&String| key.contains("/repositories/other/") && key.ends_with("/link");
+    let (then, now): (Vec<_>, Vec<_>) =
+        (before.0.keys().filter(of_other).collect(), back.0.keys().filter(of_other).collect());
+    assert_eq!(then, now);
+    assert!(!then.is_empty() && back.0.contains_key(&data_key(&scene.elsewhere)));
+    assert!(!back.0.contains_key(&revision_key("app", &scene.untagged)));
+}
+
+/// A push writes the link of its manifest first, and its tag last: in between only the former says that it goes on.
+#[test]
+fn a_tag_whose_manifest_was_just_pushed_stays() {
+    let scene = Scene::new();
+    let clock = days_later(40);
+    let policy = policy(&POLICY.replace("grace: 0", "grace: 1d").replace("keep: 0", "keep: 7d"));
+    let job = job(Some(&policy), Mode::Online);
+    let takes = || look(scene.root(), &job, &clock).2.tags_gone();
+    assert_eq!(takes(), 1);
+    let current =
+        std::fs::read_to_string(scene.root().join(tag_directory("app", "old")).join("current/link"));
+    let link = scene.root().join(revision_key("app", &current.unwrap()));
+    let file = std::fs::File::options().write(true).open(link).unwrap();
+    file.set_modified(clock.now().into()).unwrap();
+    assert_eq!(takes(), 0);
 }

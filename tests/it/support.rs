@@ -16,7 +16,7 @@ use regsweep::plan::{Mode, Plan, Refusal};
 use regsweep::policy::Policy;
 use regsweep::store::{Access, Location, ReadStore, WriteStore};
 use regsweep::sweep::cache::Caches;
-use regsweep::sweep::restore::{Restored, Wanted, restore};
+use regsweep::sweep::restore::{self, Restored, Wanted};
 use regsweep::sweep::{Executed, Means};
 use serde_json::Value;
 
@@ -450,14 +450,18 @@ pub fn cycle(root: &Path, job: &Job<'_>, clock: &Manual) -> Cycle {
 
 /// Brings back everything that a run took.
 pub fn undo(root: &Path, run: &str, clock: &Manual) -> Restored {
+    restore(root, &Wanted::Run(run.to_owned()), clock)
+}
+
+/// Brings something back.
+pub fn restore(root: &Path, wanted: &Wanted, clock: &Manual) -> Restored {
     let store = WriteStore::open(&location(root), &Access::DEFAULT).unwrap();
     clock.advance(std::time::Duration::from_millis(1));
     wait(async {
         let session = pipeline::begin(&means(&store, clock), &limits(None)).await.unwrap();
-        let wanted = Wanted::Run(run.to_owned());
         let now: Timestamp = clock.now();
         let (_, restored) =
-            restore(&session.lease, &store, &Distribution, &wanted, &session.run, now).await.unwrap();
+            restore::restore(&session.lease, &store, &Distribution, wanted, &session.run, now).await.unwrap();
         session.lease.release().await.unwrap();
         restored
     })

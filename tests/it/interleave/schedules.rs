@@ -196,7 +196,7 @@ fn every_push_that_pauses_once() {
     for small in &worlds {
         let bounds = [small.turns, small.gates, small.gates];
         let all: usize = bounds.iter().product();
-        played += on_all_processors(spread(all, wanted(40_000) / worlds.len()), |number| {
+        played += on_all_processors(spread(all, wanted(10_000) / worlds.len()), |number| {
             let [before, first, later] = digits(number, bounds);
             let turns = if before == 0 || first == later {
                 [(first, vec![(0, 1000)])].into()
@@ -221,7 +221,7 @@ fn every_death_beside_a_push() {
     for small in &worlds {
         let bounds = [small.turns, small.gates, small.requests];
         let all: usize = bounds.iter().product();
-        played += on_all_processors(spread(all, wanted(30_000) / worlds.len()), |number| {
+        played += on_all_processors(spread(all, wanted(8_000) / worlds.len()), |number| {
             let [before, gate, death] = digits(number, bounds);
             // Without a first part the push is made as a whole; else its rest comes when the cycle has ended.
             let count = if before == 0 { 1000 } else { before };
@@ -237,7 +237,7 @@ fn every_death_beside_a_push() {
 fn seeds() {
     let start: u64 = std::env::var("REGSWEEP_SEED").map_or(1, |seed| seed.parse().unwrap());
     let worlds = alone(worlds);
-    let wanted = wanted(30_000);
+    let wanted = wanted(7_000);
     let count = move |index: usize| (index < wanted).then_some(index);
     let played = on_all_processors(count, |number| {
         let seed = start + number as u64;
