@@ -5,8 +5,10 @@ use serde::Serialize;
 
 use super::{CommandResult, StoreArgs, data, json};
 use crate::clock::{Clock as _, System};
+use crate::config::values::Period;
 use crate::exit::Exit;
 use crate::report::text;
+use crate::sweep::journal::RunKind;
 use crate::sweep::{RunReport, lease, state};
 
 #[derive(Debug, Clone, Args)]
@@ -20,6 +22,10 @@ struct Status {
     schema: &'static str,
     lease: Option<LeaseStatus>,
     condemned: u64,
+    /// Of these, how many have waited for the grace: the next run takes them, if nothing names them by then.
+    condemned_due: u64,
+    /// When the first of the others has.
+    condemned_next: Option<jiff::Timestamp>,
     trash_objects: u64,
     trash_bytes: u64,
     pinned_until: Option<jiff::Timestamp>,
@@ -37,10 +43,11 @@ struct LeaseStatus {
 #[derive(Debug, Serialize)]
 struct RunStatus {
     run: String,
-    kind: crate::sweep::journal::RunKind,
+    kind: RunKind,
     started: jiff::Timestamp,
     ended: bool,
     freed_bytes: Option<u64>,
+    given_back: Option<u64>,
     failed: Option<usize>,
 }
 
@@ -54,7 +61,7 @@ pub(super) async fn run(args: StatusArgs) -> CommandResult {
     let memory = state::read(&store).await?;
     let mut runs = Vec::new();
     for recorded in memory.runs.iter().rev().take(SHOWN) {
-        let sweep = matches!(recorded.run.kind, crate::sweep::journal::RunKind::Sweep(_));
+        let sweep = !matches!(recorded.run.kind, RunKind::Restore { .. });
         let report: Option<RunReport> =
             if sweep && recorded.ended { state::report(&store, &recorded.run.run).await? } else { None };
         runs.push(RunStatus {
@@ -63,9 +70,15 @@ pub(super) async fn run(args: StatusArgs) -> CommandResult {
             started: recorded.run.started,
             ended: recorded.ended,
             freed_bytes: report.as_ref().map(|report| report.executed.freed_bytes),
+            given_back: report.as_ref().map(|report| report.executed.given_back()),
             failed: report.as_ref().map(|report| report.executed.failed.len()),
         });
     }
+    // The grace is the policy's, which the last run went by.
+    let last = memory.runs.iter().rev().find(|recorded| matches!(recorded.run.kind, RunKind::Sweep(_)));
+    let grace = last.map_or(Period::ZERO, |recorded| recorded.run.grace).as_signed();
+    let until = memory.condemned.values().filter_map(|one| one.since.checked_add(grace).ok());
+    let (due, waiting): (Vec<_>, Vec<_>) = until.partition(|until| *until <= now);
     let status = Status {
         schema: "regsweep/status/1",
         lease: standing.map(|standing| LeaseStatus {
@@ -75,6 +88,8 @@ pub(super) async fn run(args: StatusArgs) -> CommandResult {
             renewed: standing.renewed,
         }),
         condemned: memory.condemned.len() as u64,
+        condemned_due: due.len() as u64,
+        condemned_next: waiting.into_iter().min(),
         trash_objects: memory.trash.len() as u64,
         trash_bytes: memory.trash.iter().map(|item| item.size).sum(),
         pinned_until: memory.pins.iter().map(|pins| pins.until).filter(|until| *until > now).max(),
@@ -95,7 +110,14 @@ fn tell(status: &Status) {
         }
         _ => data("lease      free\n"),
     }
-    data(&format!("condemned  {} blobs\n", text::number(status.condemned)));
+    let due = match status.condemned_due {
+        0 => String::new(),
+        due => format!(", {} of which may go now", text::number(due)),
+    };
+    let next =
+        status.condemned_next.map(|next| format!(", the next from {}", next.strftime("%Y-%m-%d %H:%M UTC")));
+    let count = text::number(status.condemned);
+    data(&format!("condemned  {count} blobs{due}{}\n", next.unwrap_or_default()));
     data(&format!(
         "trash      {} in {} objects\n",
         text::bytes(status.trash_bytes),
@@ -110,6 +132,9 @@ fn tell(status: &Status) {
     for run in &status.runs {
         let outcome = match (run.ended, run.freed_bytes, run.failed) {
             (false, ..) => "interrupted; the next run looks after it".to_owned(),
+            _ if matches!(run.kind, RunKind::Mend(_)) => {
+                format!("gave back {} objects", text::number(run.given_back.unwrap_or(0)))
+            }
             (true, Some(freed), Some(0)) => format!("freed {}", text::bytes(freed)),
             (true, Some(freed), Some(failed)) => {
                 format!("freed {}, {failed} steps failed", text::bytes(freed))

@@ -348,6 +348,11 @@ impl Executed {
         ["untag", "delete-manifest", "unlink", "sweep"].iter().any(|action| self.count(action) > 0)
     }
 
+    /// Blobs and links that were brought back.
+    pub fn given_back(&self) -> u64 {
+        ["heal", "relink", "relink-manifest", "retag"].iter().map(|action| self.count(action)).sum()
+    }
+
     /// How many steps of an action were carried out.
     pub fn count(&self, action: &str) -> u64 {
         self.done.get(action).copied().unwrap_or(0)
