@@ -1,6 +1,6 @@
 //! A bucket of S3, Google Cloud Storage or Azure: pages of names, bodies and times, through `object_store`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
@@ -27,6 +27,8 @@ pub struct Bucket {
     prefix: String,
     runtime: Handle,
     gate: Arc<Gate>,
+    /// Whether tags that look like an MD5 are one, once somebody has tried.
+    pub(crate) tells_md5: OnceLock<bool>,
 }
 
 /// What lists in pages, with a name for debugging.
@@ -90,6 +92,7 @@ impl Bucket {
             prefix: location.prefix.clone(),
             runtime: Handle::current(),
             gate,
+            tells_md5: OnceLock::new(),
         })
     }
 
@@ -103,6 +106,7 @@ impl Bucket {
             prefix: String::new(),
             runtime: Handle::current(),
             gate: Arc::new(Gate::new(concurrency, None)),
+            tells_md5: OnceLock::new(),
         }
     }
 

@@ -9,6 +9,7 @@
 use std::os::fd::OwnedFd;
 
 use futures::StreamExt;
+use md5::{Digest as _, Md5};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
@@ -139,7 +140,7 @@ async fn delete_one(bucket: &Bucket, key: &str) -> Effect {
 }
 
 /// Copies an object of a known size and looks at the copy; `false` when there is none to copy. Where either has no MD5,
-/// as what was written in parts has none, the size must do.
+/// as what was written in parts or is encrypted with a key of KMS has none, the size must do.
 async fn copy(
     bucket: &Bucket,
     from: &str,
@@ -153,14 +154,29 @@ async fn copy(
         Err(answer) if is_absence(&answer) => return Ok(false),
         Err(answer) => return Err(StoreError::request("copy", from, answer)),
     }
-    match bucket.head(to).await? {
-        Some(copied)
-            if copied.size == size && (copied.md5.is_none() || md5.is_none() || copied.md5 == md5) =>
-        {
-            Ok(true)
-        }
-        _ => Err(StoreError::Copy { key: from.into() }),
+    let copied = bucket.head(to).await?.filter(|copied| copied.size == size);
+    let same = match copied.map(|copied| (copied.md5, md5)) {
+        None => false,
+        Some((Some(there), Some(here))) if there != here => !tells_md5(bucket).await?,
+        Some(_) => true,
+    };
+    if same { Ok(true) } else { Err(StoreError::Copy { key: from.into() }) }
+}
+
+/// Whether what looks like an MD5 in this bucket is one. With SSE-KMS it is none, and differs from copy to copy. Asked with
+/// an object of our own, when two differ.
+async fn tells_md5(bucket: &Bucket) -> Result<bool, StoreError> {
+    const BODY: &[u8] = b"regsweep";
+    if let Some(known) = bucket.tells_md5.get() {
+        return Ok(*known);
     }
+    let key = format!("{STATE_DIRECTORY}/md5-probe");
+    let written = bucket.objects().put(&bucket.path(&key)?, BODY.into()).await;
+    written.map_err(|source| StoreError::request("write", &key, source))?;
+    let told = bucket.head(&key).await?.and_then(|meta| meta.md5);
+    delete_one(bucket, &key).await?;
+    let md5: [u8; 16] = Md5::digest(BODY).into();
+    Ok(*bucket.tells_md5.get_or_init(|| told == Some(md5)))
 }
 
 /// What became of bringing data back.

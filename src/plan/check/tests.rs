@@ -821,3 +821,58 @@ fn a_store_that_shrank_is_refused() {
     scene.limits.shrink = Percentage::from_percent(100);
     assert_eq!(scene.check(scene.plan()), []);
 }
+
+#[test]
+fn only_what_a_run_took_is_written_again_and_before_anything_goes() {
+    let mut scene = Scene::new();
+    let retag = || Action::Retag { repository: name("app"), tag: tag("gone"), target: digest("M1") };
+    let relink = || Action::RelinkManifest { repository: name("app"), digest: digest("M9") };
+    for action in [retag(), relink()] {
+        assert_unsafe(&scene.with(action), "no run took what it would write again", "nobody took it");
+    }
+    scene.taken.tags.push(crate::plan::TakenTag {
+        repository: name("app"),
+        tag: tag("gone"),
+        target: None,
+        from: days_ago(9),
+        until: None,
+    });
+    scene.taken.manifests.insert((name("app"), digest("M9")));
+    for action in [retag(), relink()] {
+        assert_unsafe(&scene.with(action.clone()), "what comes back may need it", "beside what goes");
+        let mut plan = scene.plan();
+        plan.steps.retain(|step| step.action.gives_back());
+        plan.steps.push(Step { action, evidence: Evidence { reason: Reason::NeededAgain, changed: None } });
+        assert_eq!(scene.check(plan), []);
+    }
+}
+
+#[test]
+fn what_a_cache_may_answer_for_is_not_purged() {
+    let mut scene = Scene::new();
+    scene.mode = Mode::Online;
+    let item = |kind: &str| {
+        let (digest, hex) = (digest("purged"), digest("purged").hex());
+        let place = format!("trash/r/{kind}/sha256/{}/{hex}", &hex[..2]);
+        let (manifest, since) = (kind == "manifests", days_ago(300));
+        TrashItem { run: "r".into(), place, digest: Some(digest), manifest, size: 100, since }
+    };
+    scene.trash = vec![item("blobs"), item("manifests")];
+    let purges = |scene: &Scene| {
+        let plan = scene.plan();
+        let count = plan.steps.iter().filter(|step| matches!(step.action, Action::Purge { .. })).count();
+        (count, plan.held_back.as_ref().map(|held| held.objects))
+    };
+    assert_eq!(purges(&scene), (2, None));
+    let all = scene.plan();
+    let mut ban = PurgeBan { manifests_only: true, why: "a cache has it".into() };
+    scene.purge_ban = Some(ban.clone());
+    assert_eq!(purges(&scene), (1, Some(1)));
+    assert!(matches!(only(scene.check(all.clone())), Refusal::Mode(why) if why == "a cache has it"));
+    assert_eq!(scene.check(scene.plan()), []);
+    ban.manifests_only = false;
+    scene.purge_ban = Some(ban);
+    assert_eq!(purges(&scene), (0, Some(2)));
+    scene.mode = Mode::Offline;
+    assert_eq!(purges(&scene), (2, None), "a registry that is stopped forgets what it has in memory");
+}

@@ -182,9 +182,10 @@ impl Shared {
 
     /// An object with this content.
     fn stored(&self, bytes: Bytes, modified: SystemTime) -> Stored {
-        let salt: &[u8] = match lock(&self.options).etags {
-            Etags::Md5 => b"",
-            Etags::Opaque => b"encrypted",
+        // What is encrypted anew, as by a copy, has another tag.
+        let salt = match lock(&self.options).etags {
+            Etags::Md5 => String::new(),
+            Etags::Opaque => format!("encrypted {}", lock(&self.requests).len()),
         };
         let etag = hex(&Md5::new().chain_update(&bytes).chain_update(salt).finalize());
         Stored { bytes, etag, modified }
