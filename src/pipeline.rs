@@ -266,10 +266,13 @@ pub async fn sweep(
     };
     let executed = sweep::execute(&session.lease, checked, &header, means, stop).await?;
     if !mends {
-        // The clock of what was named until now begins when its links have gone.
+        // The clock of what was named until now begins when its links have gone, whatever a plan that is older says.
         let ended = means.clock.now();
-        for one in condemned.iter_mut().filter(|one| one.since == survey.now) {
-            one.since = ended;
+        for one in &mut condemned {
+            let earlier = survey.memory.condemned.get(&one.digest);
+            if earlier.is_none_or(|earlier| earlier.since != one.since) {
+                one.since = ended;
+            }
         }
         let before = !survey.memory.condemned.is_empty();
         state::write_condemned(means.store, job.mode, before, &condemned).await?;

@@ -207,7 +207,7 @@ fn tell(
             run: session.run.clone(),
             header: plan.header.clone(),
             freed: plan.freed.clone(),
-            planned_steps: plan.steps.len(),
+            planned_steps: cycled.steps,
             refusals: refusals.iter().map(ToString::to_string).collect(),
             executed: cycled.executed.as_ref(),
             condemned: plan.condemned.clone(),

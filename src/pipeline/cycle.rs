@@ -24,8 +24,10 @@ pub struct Cycle<'c> {
 /// What became of a cycle.
 #[derive(Debug)]
 pub struct Cycled {
-    /// What was planned, and why it was refused if it was.
+    /// What was planned, without its steps; or all of it and why it was refused.
     pub plan: Result<Plan, Box<Refused>>,
+    /// Steps that were planned.
+    pub steps: usize,
     /// What was done; nothing when the plan was refused.
     pub executed: Option<Executed>,
     /// What was given back, before and after, by the name of the run.
@@ -64,25 +66,26 @@ impl Cycle<'_> {
             match self.mend(session, &means, &survey, plan, &mut mended, show).await? {
                 None => {}
                 Some(refused) => {
-                    return Ok(Cycled { plan: Err(refused), executed: None, mended, verified: false });
+                    return Ok(refusal(refused, mended));
                 }
             }
             if (self.stop)() {
                 let plan = survey.plan(store.read(), means.layout, self.job);
-                return Ok(Cycled { plan: Ok(plan), executed: Some(stopped()), mended, verified: false });
+                let executed = Executed { interrupted: true, ..Executed::default() };
+                let (steps, plan) = (plan.steps.len(), Ok(plan.summary()));
+                return Ok(Cycled { plan, steps, executed: Some(executed), mended, verified: false });
             }
         };
         let checked = match survey.check(given.unwrap_or(plan), store.read(), self.job) {
             Ok(checked) => checked,
             Err(refused) => {
                 show(&survey, &refused.plan, &refused.refusals);
-                return Ok(Cycled { plan: Err(refused), executed: None, mended, verified: false });
+                return Ok(refusal(refused, mended));
             }
         };
-        let plan = checked.plan().clone();
-        show(&survey, &plan, &[]);
-        let nothing =
-            plan.steps.is_empty() && plan.condemned.is_empty() && survey.memory.condemned.is_empty();
+        show(&survey, checked.plan(), &[]);
+        let (steps, plan) = (checked.plan().steps.len(), checked.plan().summary());
+        let nothing = steps == 0 && plan.condemned.is_empty() && survey.memory.condemned.is_empty();
         let executed = if nothing {
             Executed::default()
         } else {
@@ -105,7 +108,7 @@ impl Cycle<'_> {
             }
             _ => false,
         };
-        Ok(Cycled { plan: Ok(plan), executed: Some(executed), mended, verified })
+        Ok(Cycled { plan: Ok(plan), steps, executed: Some(executed), mended, verified })
     }
 
     /// Carries out a plan that only gives back; the refusal when it is refused.
@@ -175,6 +178,7 @@ impl Cycle<'_> {
 /// How often somebody who waits asks whether to stop.
 const TICK: std::time::Duration = std::time::Duration::from_millis(500);
 
-fn stopped() -> Executed {
-    Executed { interrupted: true, ..Executed::default() }
+fn refusal(refused: Box<Refused>, mended: Vec<(String, Executed)>) -> Cycled {
+    let steps = refused.plan.steps.len();
+    Cycled { plan: Err(refused), steps, executed: None, mended, verified: false }
 }

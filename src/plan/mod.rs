@@ -258,6 +258,20 @@ impl Plan {
         }
     }
 
+    /// The plan without its steps, of which there may be millions: what a report tells of it when it is carried out.
+    #[must_use]
+    pub fn summary(&self) -> Self {
+        Self {
+            schema: self.schema.clone(),
+            header: self.header.clone(),
+            steps: Vec::new(),
+            condemned: self.condemned.clone(),
+            freed: self.freed.clone(),
+            mends: self.mends,
+            held_back: self.held_back.clone(),
+        }
+    }
+
     /// Tags that go.
     pub fn tags_gone(&self) -> u64 {
         self.steps.iter().filter(|step| matches!(step.action, Action::Untag { .. })).count() as u64

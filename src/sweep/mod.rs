@@ -228,12 +228,12 @@ struct Progress<'p> {
 }
 
 impl Progress<'_> {
-    /// Makes the registry's caches forget what has been unlinked, before any data goes: until then they answer "here". And
-    /// what leaves the trash for good once more, since from then on nothing brings it back. Where they cannot be told, data
-    /// stays.
-    async fn forget(&mut self, caches: &Caches, batch: std::ops::Range<usize>) {
-        let last = batch.is_empty();
-        let data: Vec<Digest> = self.plan.steps[batch]
+    /// Makes the registry's caches forget what has been unlinked, as soon as all links have gone and before any data goes:
+    /// until then they answer "here". And what leaves the trash for good once more, since from then on nothing brings it
+    /// back. Where they cannot be told, data stays. `next` are the steps that come next.
+    async fn forget(&mut self, caches: &Caches, next: std::ops::Range<usize>) {
+        let steps = &self.plan.steps[next];
+        let data: Vec<Digest> = steps
             .iter()
             .filter_map(|step| match &step.action {
                 Action::Sweep { digest, .. } => Some(*digest),
@@ -241,7 +241,13 @@ impl Progress<'_> {
                 _ => None,
             })
             .collect();
-        if (data.is_empty() && !last) || (data.is_empty() && self.unlinked.is_empty()) {
+        let unlinking = steps.first().is_some_and(|step| {
+            matches!(
+                step.action,
+                Action::Untag { .. } | Action::DeleteManifest { .. } | Action::Unlink { .. }
+            )
+        });
+        if unlinking || (data.is_empty() && self.unlinked.is_empty()) {
             return;
         }
         let unlinked = std::mem::take(&mut self.unlinked);

@@ -242,22 +242,34 @@ impl Hand<'_> {
             .map(|intent| intent.data.iter().try_for_each(|moved| trash::copy_to_trash(bucket, moved)))
             .collect();
         let ready = intents.iter().zip(&copied).filter(|(_, copied)| copied.is_ok());
-        let mut keys: Vec<(usize, String)> = Vec::new();
+        let mut keys: Vec<(usize, &str)> = Vec::new();
+        let mut later: Vec<(usize, &SavedLink)> = Vec::new();
+        let mut places: Vec<(usize, String)> = Vec::new();
         for (intent, _) in ready {
-            keys.extend(intent.links.iter().map(|link| (intent.step, link.key.clone())));
-            keys.extend(intent.data.iter().map(|moved| (intent.step, moved.key.clone())));
+            let (now, last) = self.in_order(&steps[intent.step], intent);
+            keys.extend(now.iter().map(|link| (intent.step, link.key.as_str())));
+            keys.extend(intent.data.iter().map(|moved| (intent.step, moved.key.as_str())));
+            later.extend(last.iter().map(|link| (intent.step, link)));
             if let Action::Purge { place, .. } = &steps[intent.step].action {
-                keys.push((intent.step, format!("{STATE_DIRECTORY}/{place}")));
+                places.push((intent.step, format!("{STATE_DIRECTORY}/{place}")));
             }
         }
-        let names: Vec<&str> = keys.iter().map(|(_, key)| key.as_str()).collect();
-        let removed = trash::remove_objects(bucket, &names);
+        keys.extend(places.iter().map(|(step, place)| (*step, place.as_str())));
         let mut failed: FxHashMap<usize, String> = FxHashMap::default();
-        for ((step, _), removed) in keys.iter().zip(removed) {
-            if let Err(error) = removed {
-                failed.entry(*step).or_insert_with(|| error.with_cause());
+        let mut remove = |keys: Vec<(usize, &str)>| {
+            let names: Vec<&str> = keys.iter().map(|(_, key)| *key).collect();
+            for ((step, _), removed) in keys.iter().zip(trash::remove_objects(bucket, &names)) {
+                if let Err(error) = removed {
+                    failed.entry(*step).or_insert_with(|| error.with_cause());
+                }
             }
-        }
+        };
+        remove(keys);
+        // One that cannot be looked at stays: the tag has gone, and its history means nothing without it.
+        let old: Vec<bool> =
+            later.par_iter().map(|(_, link)| self.is_settled(link).unwrap_or(false)).collect();
+        let later = later.into_iter().zip(old).filter(|(_, old)| *old);
+        remove(later.map(|((step, link), _)| (step, link.key.as_str())).collect());
         intents
             .par_iter()
             .zip(copied)
@@ -275,7 +287,7 @@ impl Hand<'_> {
 
     /// Carries the step out.
     pub(super) fn perform(&self, step: &Step, intent: &Intent) -> Outcome {
-        outcome(self.remove(intent).and_then(|()| self.tidy(intent)).and_then(|()| self.rest(step)))
+        outcome(self.remove(step, intent).and_then(|()| self.tidy(intent)).and_then(|()| self.rest(step)))
     }
 
     /// What is left to do of a step whose files have gone.
@@ -283,11 +295,39 @@ impl Hand<'_> {
         outcome(self.tidy(intent).and_then(|()| self.rest(step)))
     }
 
+    /// The links that go at once, and those that are looked at once more when these have gone: beside a registry that
+    /// serves, the history of a tag.
+    ///
+    /// A push writes the entry in the history right before the tag. So when the tag has gone and an entry is old, a push
+    /// that is going on writes both after that; and one that had written the tag before has left a young entry, which
+    /// stays and tells of it.
+    fn in_order<'i>(&self, step: &Step, intent: &'i Intent) -> (&'i [SavedLink], &'i [SavedLink]) {
+        let current = |link: &SavedLink| matches!(self.layout.classify(&link.key), Entry::TagCurrent { .. });
+        match (&step.action, self.youngest_directory) {
+            (Action::Untag { .. }, Some(_)) => {
+                intent.links.split_at(usize::from(intent.links.first().is_some_and(current)))
+            }
+            _ => (&intent.links, &[]),
+        }
+    }
+
+    /// Whether a link has not been written within the grace.
+    fn is_settled(&self, link: &SavedLink) -> Result<bool, StoreError> {
+        let youngest = self.youngest_directory;
+        Ok(self.tree().stat(&link.key)?.is_some_and(|meta| youngest.is_none_or(|at| meta.changed <= at)))
+    }
+
     /// Removes the links and data that the intent names.
-    fn remove(&self, intent: &Intent) -> Result<(), StoreError> {
+    fn remove(&self, step: &Step, intent: &Intent) -> Result<(), StoreError> {
         let store = self.store;
-        for link in &intent.links {
+        let (now, later) = self.in_order(step, intent);
+        for link in now {
             trash::remove_file(store, &link.key)?;
+        }
+        for link in later {
+            if self.is_settled(link)? {
+                trash::remove_file(store, &link.key)?;
+            }
         }
         for moved in &intent.data {
             trash::discard(store, moved)?;

@@ -271,3 +271,24 @@ fn a_tag_whose_manifest_was_just_pushed_stays() {
     file.set_modified(clock.now().into()).unwrap();
     assert_eq!(takes(), 0);
 }
+
+/// A plan may be a day old when it is carried out: what it unlinks is condemned from then on.
+#[test]
+fn what_an_older_plan_condemns_is_condemned_when_it_is_carried_out() {
+    let scene = Scene::new();
+    let clock = days_later(40);
+    let policy = policy(&POLICY.replace("grace: 0", "grace: 1d").replace("keep: 0", "keep: 7d"));
+    let job = job(Some(&policy), Mode::Online);
+    let (_, _, plan) = look(scene.root(), &job, &clock);
+    clock.advance(std::time::Duration::from_secs(20 * 3600));
+    let store = WriteStore::open(&location(scene.root()), &Access::DEFAULT).unwrap();
+    let session = wait(pipeline::begin(&means(&store, &clock), &job.limits)).unwrap();
+    let (_, survey, _) = look(scene.root(), &job, &clock);
+    let checked = survey.check(plan.clone(), store.read(), &job).unwrap();
+    let means = means(&store, &clock);
+    wait(pipeline::sweep(&session, &session.run, checked, &survey, &means, &job, || false)).unwrap();
+    wait(session.lease.release()).unwrap();
+    let (_, later, _) = look(scene.root(), &job, &clock);
+    assert_eq!(later.memory.condemned.len(), plan.condemned.len());
+    assert!(later.memory.condemned.values().all(|one| one.since == clock.now()), "{:?}", later.memory);
+}

@@ -393,9 +393,9 @@ impl World {
             random.stop();
         }
         for round in 0.. {
-            let plan = self.allowed(simulation, played)?;
+            let (steps, plan) = self.allowed(simulation, played)?;
             check(simulation, &told.lock().unwrap(), "at the end")?;
-            if plan.steps.is_empty() && plan.condemned.is_empty() {
+            if steps == 0 && plan.condemned.is_empty() {
                 break;
             }
             if round > 6 {
@@ -407,9 +407,10 @@ impl World {
     }
 
     /// A cycle that is not refused.
-    fn allowed(&self, simulation: &Arc<Simulation>, played: &mut Played) -> Result<Plan, String> {
+    fn allowed(&self, simulation: &Arc<Simulation>, played: &mut Played) -> Result<(usize, Plan), String> {
         let cycled = self.cycle(simulation, played).map_err(|error| format!("{error:?}"))?;
-        cycled.plan.map_err(|refused| format!("refused: {:?}", refused.refusals))
+        let steps = cycled.steps;
+        cycled.plan.map(|plan| (steps, plan)).map_err(|refused| format!("refused: {:?}", refused.refusals))
     }
 
     fn cycle(&self, simulation: &Arc<Simulation>, played: &mut Played) -> Result<Cycled, PipelineError> {

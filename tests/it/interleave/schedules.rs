@@ -144,6 +144,8 @@ struct Small {
     gates: usize,
     requests: usize,
     turns: usize,
+    /// Each cycle looks again, and no cache is stale: what is told is there is there at once.
+    at_once: bool,
 }
 
 fn worlds() -> [(&'static str, World); 6] {
@@ -171,7 +173,8 @@ fn small_worlds() -> Vec<Small> {
                     program,
                     gates: last.gates.max(first.gates) + 8,
                     requests: last.requests.max(first.requests) + 20,
-                    turns: first.turns.max(last.turns),
+                    turns: first.turns,
+                    at_once: what == "no cache",
                 });
             }
         }
@@ -211,6 +214,25 @@ fn every_push_that_pauses_once() {
         });
     }
     tell(played, "schedules");
+}
+
+/// A push stops right before it writes its tag, writes it at any later gate, and the sweeper goes on.
+#[test]
+fn a_tag_is_written_at_every_moment() {
+    let worlds = small_worlds();
+    let moved: Vec<&Small> =
+        worlds.iter().filter(|small| small.name.contains("tag") && small.at_once).collect();
+    assert!(!moved.is_empty());
+    for small in moved {
+        let bounds = [small.gates, small.gates];
+        on_all_processors(spread(bounds.iter().product(), usize::MAX), |number| {
+            let [stops, later] = digits(number, bounds);
+            if stops < later {
+                let turns = [(stops, vec![(0, small.turns - 1)]), (later, vec![(0, 1000)])].into();
+                play(&small.world, &[small.program], &Schedule { turns, death: None }, &small.name);
+            }
+        });
+    }
 }
 
 /// The sweeper dies before any of its requests, and another takes over, while a push goes on.
