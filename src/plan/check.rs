@@ -152,10 +152,10 @@ fn identity(plan: &Plan, world: &World<'_>) -> Vec<Refusal> {
             }
         }
         // Validation: what a cache may still answer for is not deleted for good.
-        let manifest = |place: &str| place.split('/').nth(2) == Some("manifests");
         if let Some(ban) = world.purge_ban
             && plan.steps.iter().any(|step| {
-                matches!(&step.action, Action::Purge { place, .. } if !ban.manifests_only || manifest(place))
+                matches!(&step.action, Action::Purge { place, .. }
+                    if ban.covers(bounds::was_manifest(place)))
             })
         {
             refusals.push(Refusal::Mode(ban.why.clone()));

@@ -1,8 +1,12 @@
 //! What an object store's refusal means, in one line, and what to do about it.
 
+use std::error::Error;
+
 /// An error and everything behind it, the outermost first.
-fn layers(error: &object_store::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |layer| layer.source())
+pub(crate) fn layers<'e>(
+    error: &'e (dyn Error + 'static),
+) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |layer: &&'e (dyn Error + 'static)| (*layer).source())
 }
 
 /// The words of all of them.

@@ -34,6 +34,7 @@ mod s3;
 mod transport;
 mod tree;
 
+pub(crate) use advice::layers;
 pub(crate) use bucket::is_absence;
 pub use bucket::{Bucket, Listed, Page, PageRequest};
 pub use error::StoreError;

@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::config::registry::{DescriptorCache, RegistryConfig};
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::PurgeBan;
+use crate::store::layers;
 
 mod redis;
 mod registry;
@@ -232,6 +233,11 @@ pub enum CacheError {
         /// What is wrong.
         problem: String,
     },
+}
+
+/// An error with all that caused it, in one line.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    layers(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl Caches {

@@ -1,7 +1,8 @@
 //! What a run is about to do, written before it does it, with everything that undoing needs.
 //!
 //! `runs/<run>/run.json` says what the run is, `plan.json` what it does, `journal/<number>.jsonl` are segments of one
-//! entry a line, and `report.json` ends it; `verified.json` says that pushes were looked for that it may have crossed. A segment is whole or absent. A run without a report was interrupted.
+//! entry a line, and `report.json` ends it; `verified.json` says that pushes were looked for that it may have crossed. A
+//! segment is whole or absent. A run without a report was interrupted.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -253,12 +253,7 @@ impl Progress<'_> {
         let unlinked = std::mem::take(&mut self.unlinked);
         if let Err(error) = caches.evict(&unlinked, &data).await {
             self.held.hold_data();
-            let mut why = error.to_string();
-            let mut source = std::error::Error::source(&error);
-            while let Some(cause) = source {
-                why = format!("{why}: {cause}");
-                source = cause.source();
-            }
+            let why = cache::chain(&error);
             self.executed.failed.push(Left { step: "evict".into(), why });
         }
     }

@@ -271,11 +271,11 @@ fn restore_data(store: &WriteStore, moved: &Moved) -> Result<BroughtBack, StoreE
 
 /// Writes a link unless one is there: `Some(true)` written, `Some(false)` the same is there, `None` another is.
 fn restore_link(store: &WriteStore, link: &SavedLink) -> Result<Option<bool>, StoreError> {
-    match store.read().tree().read(&link.key, 4096)? {
-        Some((body, _)) if body == link.body.bytes() => Ok(Some(false)),
-        Some(_) => Ok(None),
-        None => Ok(trash::write_link(store, link)?.then_some(true)),
+    if trash::write_link(store, link)? {
+        return Ok(Some(true));
     }
+    let there = store.read().tree().read(&link.key, 4096)?;
+    Ok(there.filter(|(body, _)| body == link.body.bytes()).map(|_| false))
 }
 
 /// A blob's place in the trash names it.

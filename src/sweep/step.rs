@@ -287,7 +287,10 @@ impl Hand<'_> {
 
     /// Carries the step out.
     pub(super) fn perform(&self, step: &Step, intent: &Intent) -> Outcome {
-        outcome(self.remove(step, intent).and_then(|()| self.tidy(intent)).and_then(|()| self.rest(step)))
+        match self.remove(step, intent) {
+            Ok(()) => self.finish(step, intent),
+            Err(error) => Outcome::Failed(error.with_cause()),
+        }
     }
 
     /// What is left to do of a step whose files have gone.

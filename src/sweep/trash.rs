@@ -248,10 +248,10 @@ pub fn write_link(store: &WriteStore, link: &SavedLink) -> Result<bool, StoreErr
         return Ok(false);
     }
     let error = |source: Errno| failed("write", &link.key, source);
-    let temporary = format!("{STATE_DIRECTORY}/{TEMPORARY}/{}", link.key.replace('/', "%"));
+    let name = link.key.replace('/', "%");
     // A name of a long repository and tag may not fit: the digest of the key always does.
-    let name = trash_name(&temporary);
-    let temporary = [parent(&temporary), "/", &name].concat();
+    let name = if name.len() > 200 { crate::oci::Digest::of(name.as_bytes()).hex() } else { name };
+    let temporary = format!("{STATE_DIRECTORY}/{TEMPORARY}/{name}");
     let (directory, name) = make_parent(tree, &temporary)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(0o666)).map_err(error)?;
@@ -277,11 +277,6 @@ pub fn write_link(store: &WriteStore, link: &SavedLink) -> Result<bool, StoreErr
     let (target, _) = make_parent(tree, &link.key)?;
     rustix::fs::fsync(&target).map_err(error)?;
     Ok(true)
-}
-
-fn trash_name(key: &str) -> String {
-    let name = key.rsplit('/').next().unwrap_or(key);
-    if name.len() > 200 { crate::oci::Digest::of(name.as_bytes()).hex() } else { name.to_owned() }
 }
 
 /// Deletes something from the trash for good, and the run's directory when it was the last.

@@ -62,6 +62,11 @@ fn is_trash(place: &str, run: &str, digest: Option<&Digest>) -> bool {
     right && is_plain(place)
 }
 
+/// Whether a place in the trash is that of a blob that was a manifest.
+pub(super) fn was_manifest(place: &str) -> bool {
+    place.split('/').nth(2) == Some("manifests")
+}
+
 /// Files that may be abandoned: those of uploads, each upload as a whole, and what registries died while writing.
 struct Loose<'l> {
     uploads: FxHashMap<&'l str, &'l [LooseFile]>,

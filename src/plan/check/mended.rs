@@ -2,6 +2,7 @@
 
 use rustc_hash::FxHashSet;
 
+use super::bounds::was_manifest;
 use super::{Violation, World};
 use crate::plan::{Action, Plan};
 
@@ -22,7 +23,7 @@ pub(super) fn first(plan: &Plan, world: &World<'_>) -> Vec<Violation> {
                 tags.contains(&(repository, tag))
             }
             Action::Heal { place, .. } => {
-                uncovers |= place.contains("/manifests/");
+                uncovers |= was_manifest(place);
                 true
             }
             _ => true,

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::error::Error as _;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
@@ -11,10 +10,11 @@ use percent_encoding::percent_decode_str;
 use reqwest::{Client, Method, StatusCode};
 use url::Url;
 
-use super::session::{API_VERSION, Answer, Request, Session, chain};
-use super::{CacheError, ReadOnly};
+use super::session::{API_VERSION, Answer, Request, Session};
+use super::{CacheError, ReadOnly, chain};
 use crate::config::registry::Secret;
 use crate::oci::{Digest, RepositoryName};
+use crate::store::layers;
 
 /// Links of one registry that are asked about side by side.
 const CONCURRENCY: usize = 8;
@@ -192,14 +192,9 @@ impl Session<'_> {
 
 /// Whether nobody listens.
 fn is_refused(error: &reqwest::Error) -> bool {
-    let mut source = error.source();
-    while let Some(error) = source {
-        if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
-            return true;
-        }
-        source = error.source();
-    }
-    false
+    layers(error).any(|layer| {
+        layer.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+    })
 }
 
 fn told(error: &CacheError) -> String {

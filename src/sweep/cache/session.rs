@@ -1,7 +1,6 @@
 //! Requests to one registry: with credentials or tokens, again where that may help, and their answers.
 
 use std::collections::HashMap;
-use std::error::Error as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,9 +10,9 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use url::Url;
 
-use super::CacheError;
 use super::registry::Registry;
 use super::token::{self, Challenge};
+use super::{CacheError, chain};
 use crate::config::registry::Secret;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -237,16 +236,4 @@ fn is_passing(status: StatusCode) -> bool {
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT
     )
-}
-
-/// An error with all that caused it.
-pub(super) fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
