@@ -170,6 +170,7 @@ impl Survey {
             purge_ban: job.purge_ban.as_ref(),
             mode: job.mode,
             last: self.memory.last.as_ref(),
+            ended: &self.memory.ended,
             now: self.now,
         };
         check_plan(plan, &world)

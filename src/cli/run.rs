@@ -20,7 +20,7 @@ use crate::plan::{Condemned, Mode, Plan, Refusal};
 use crate::policy::Policy;
 use crate::report::Problems;
 use crate::report::text::{self, Detail, PlanText};
-use crate::store::{Requests, Tree, WriteStore};
+use crate::store::{Requests, Tree};
 use crate::sweep::cache::{Caches, ReadOnly};
 use crate::sweep::{Executed, Means};
 
@@ -124,6 +124,7 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
     let store = args.store.open_to_change()?;
     let mut job = args.policy.job(policy.as_ref(), args.store.manifest_cache(store.read()));
     job.purge_ban = caches.purge_ban();
+    job.limits.settle = settle(args.settle, store.read().tree());
     let stop = Stop::listen(args.max_runtime);
     let means = Means { store: &store, layout: &LAYOUT, caches: &evicted, clock: &System };
     let session = pipeline::begin(&means, &job.limits).await?;
@@ -134,7 +135,8 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
         ));
     }
     let requested = || stop.requested();
-    let cycle = Cycle { means, job: &job, settle: settle(&args, &store), stop: &requested };
+    let waits = args.settle != Some(Settle::Later);
+    let cycle = Cycle { means, job: &job, waits, stop: &requested };
     let result = under_lease(&args, &cycle, given, &session).await;
     let released = session.lease.release().await;
     let exit = result?;
@@ -143,14 +145,11 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
 }
 
 /// In a directory a registry writes its links within milliseconds of looking; a bucket may keep it waiting for minutes.
-fn settle(args: &RunArgs, store: &WriteStore) -> Option<Period> {
-    match args.settle {
-        Some(Settle::For(period)) => Some(period),
-        Some(Settle::Later) => None,
-        None => Some(match store.read().tree() {
-            Tree::Directory(_) => Period::from_signed(SignedDuration::from_mins(1)),
-            Tree::Bucket(_) => Period::from_signed(SignedDuration::from_mins(15)),
-        }),
+fn settle(asked: Option<Settle>, tree: &Tree) -> Period {
+    match (asked, tree) {
+        (Some(Settle::For(period)), _) => period,
+        (_, Tree::Directory(_)) => Period::from_signed(SignedDuration::from_mins(1)),
+        (_, Tree::Bucket(_)) => Period::from_signed(SignedDuration::from_mins(15)),
     }
 }
 

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 
 use super::{Job, PipelineError, Session, Survey, survey, sweep};
 use crate::clock::{Clock as _, OfStore};
-use crate::config::values::Period;
 use crate::inventory::Depth;
 use crate::plan::{Mode, Plan, Refusal, Refused};
 use crate::sweep::{Executed, Means, journal, taken};
@@ -15,8 +14,8 @@ pub struct Cycle<'c> {
     pub means: Means<'c>,
     /// What it goes by.
     pub job: &'c Job<'c>,
-    /// How long to wait for pushes that the sweep crossed before looking for them; `None` leaves that to the next cycle.
-    pub settle: Option<Period>,
+    /// Whether to wait for pushes that the sweep crossed to settle, and look for them; else that is left to the next cycle.
+    pub waits: bool,
     /// Says when to stop.
     pub stop: &'c (dyn Fn() -> bool + Sync),
 }
@@ -98,9 +97,9 @@ impl Cycle<'_> {
             taken::unverified(store.read(), &survey.memory.runs).await?
         };
         drop(survey);
-        let verified = match (self.settle, owed) {
-            (Some(settle), Some(run)) if self.job.mode == Mode::Online => {
-                let verified = self.verify(session, &means, settle, &mut mended, show).await?;
+        let verified = match owed {
+            Some(run) if self.waits && self.job.mode == Mode::Online => {
+                let verified = self.verify(session, &means, &mut mended, show).await?;
                 if verified {
                     journal::write_verified(store, &run, clock.now()).await?;
                 }
@@ -143,11 +142,11 @@ impl Cycle<'_> {
         &self,
         session: &Session,
         means: &Means<'_>,
-        settle: Period,
         mended: &mut Vec<(String, Executed)>,
         show: &mut (dyn FnMut(&Survey, &Plan, &[Refusal]) + Send),
     ) -> Result<bool, PipelineError> {
-        let until = means.clock.now().saturating_add(settle.as_signed()).unwrap_or(Timestamp::MAX);
+        let until =
+            means.clock.now().saturating_add(self.job.limits.settle.as_signed()).unwrap_or(Timestamp::MAX);
         means.store.read().progress().begin("waiting for pushes to settle", None);
         while means.clock.now() < until {
             if (self.stop)() {

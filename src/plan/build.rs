@@ -30,8 +30,8 @@ pub struct TrashItem {
     pub manifest: bool,
     /// Size in bytes.
     pub size: u64,
-    /// When it was put there, by the journal.
-    pub since: Timestamp,
+    /// When the run that put it there had ended, by its report; `None` when that is not known, and then it stays.
+    pub since: Option<Timestamp>,
 }
 
 /// What a plan is made from.

@@ -4,6 +4,8 @@
 //! would be left after the plan and asks of each remaining thing, one by one, whether all that it refers to remains too.
 //! When that holds for every single one it holds for all that can be reached.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
@@ -78,6 +80,8 @@ pub struct World<'w> {
     pub mode: Mode,
     /// What the last run left, where there was one.
     pub last: Option<&'w Counts>,
+    /// When the runs ended that have something in the trash.
+    pub ended: &'w BTreeMap<String, Timestamp>,
     /// The present moment.
     pub now: Timestamp,
 }
@@ -100,6 +104,7 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
     unsafe_steps.extend(age::old_enough(&plan, &after, world));
     unsafe_steps.extend(decisions::allowed_by_policy(&plan, world));
     unsafe_steps.extend(bounds::in_place(&plan, world));
+    unsafe_steps.extend(bounds::kept_long_enough(&plan, world));
     unsafe_steps.extend(decisions::along(&plan, &after, world));
     unsafe_steps.extend(decisions::followers(&plan, &after, world));
     unsafe_steps.extend(tagged::let_go(&plan, &after, world));

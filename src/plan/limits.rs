@@ -16,6 +16,8 @@ pub struct Limits {
     pub trash_keep: Period,
     /// How many times longer a blob that was a manifest stays in the trash.
     pub manifest_trash_factor: u32,
+    /// The longest time between a registry's last look at a blob and the link that it writes.
+    pub settle: Period,
     /// Uploads without a sign of life for so long are abandoned.
     pub uploads_abandoned_after: Period,
     /// The largest part of all tags that one run removes.
@@ -72,6 +74,7 @@ impl Default for Limits {
             grace: Period::from_days(1),
             trash_keep: Period::from_days(7),
             manifest_trash_factor: 10,
+            settle: Period::from_signed(SignedDuration::from_mins(15)),
             uploads_abandoned_after: Period::from_days(7),
             tags: Percentage::from_percent(25),
             bytes: Percentage::from_percent(50),

@@ -93,13 +93,17 @@ impl Builder<'_> {
     }
 
     /// What leaves the trash for good: after a mark that did not need it, and never what a cache may still answer for.
+    ///
+    /// Nor what went within the settling time of this look, beside a registry that serves: a push that saw it just before
+    /// may not have left its signs yet, and the run that took it may have died before it could look for them.
     pub(super) fn purge(&mut self) {
         let Sources { limits, trash, rules, mode, purge_ban, .. } = *self.sources;
+        let settle = if mode == Mode::Online { limits.settle.as_signed() } else { SignedDuration::ZERO };
         let due = trash.iter().filter(|item| {
             let factor = if item.manifest { limits.manifest_trash_factor } else { 1 };
             let seconds = limits.trash_keep.as_signed().as_secs().saturating_mul(i64::from(factor));
-            rules.now.duration_since(item.since) >= SignedDuration::from_secs(seconds)
-                && !self.is_missed(item)
+            let kept = SignedDuration::from_secs(seconds).max(settle);
+            item.since.is_some_and(|since| rules.now.duration_since(since) >= kept) && !self.is_missed(item)
         });
         let banned = |item: &&TrashItem| {
             mode == Mode::Online && purge_ban.is_some_and(|ban| ban.covers(item.manifest))
@@ -119,7 +123,7 @@ impl Builder<'_> {
                 digest: item.digest,
                 size: item.size,
             };
-            self.push(action, Reason::TrashKept, Some(item.since));
+            self.push(action, Reason::TrashKept, item.since);
         }
     }
 

@@ -39,6 +39,8 @@ pub struct Memory {
     pub last: Option<Counts>,
     /// What is in the trash.
     pub trash: Vec<TrashItem>,
+    /// When the runs ended that have something in the trash: whatever they took had gone by then.
+    pub ended: BTreeMap<String, Timestamp>,
     /// Trash of a run that nobody remembers: never purged by itself.
     pub stray_trash: Vec<String>,
     /// All runs, oldest first.
@@ -65,24 +67,29 @@ pub async fn read(store: &ReadStore) -> Result<Memory, SweepError> {
             break;
         }
     }
-    let started: BTreeMap<&str, Timestamp> =
-        memory.runs.iter().map(|recorded| (recorded.run.run.as_str(), recorded.run.started)).collect();
+    let known: FxHashMap<&str, bool> =
+        memory.runs.iter().map(|recorded| (recorded.run.run.as_str(), recorded.ended)).collect();
     for object in store.list_trash(trash::TRASH).await? {
         let run = object.key.split('/').nth(1).unwrap_or_default();
-        match started.get(run) {
-            Some(since) => {
-                let blob = place::blob_of_place(&object.key);
-                memory.trash.push(TrashItem {
-                    run: run.to_owned(),
-                    digest: blob.map(|(digest, _)| digest),
-                    manifest: blob.is_some_and(|(_, manifest)| manifest),
-                    size: object.size,
-                    since: *since,
-                    place: object.key,
-                });
-            }
-            None => memory.stray_trash.push(object.key),
+        let Some(ended) = known.get(run) else {
+            memory.stray_trash.push(object.key);
+            continue;
+        };
+        if *ended
+            && !memory.ended.contains_key(run)
+            && let Some(report) = report(store, run).await?
+        {
+            memory.ended.insert(run.to_owned(), report.ended);
         }
+        let blob = place::blob_of_place(&object.key);
+        memory.trash.push(TrashItem {
+            run: run.to_owned(),
+            digest: blob.map(|(digest, _)| digest),
+            manifest: blob.is_some_and(|(_, manifest)| manifest),
+            size: object.size,
+            since: memory.ended.get(run).copied(),
+            place: object.key,
+        });
     }
     Ok(memory)
 }

@@ -63,6 +63,7 @@ fn refusals(change: impl FnOnce(&mut Plan, &mut World<'_>)) -> Vec<Refusal> {
         purge_ban: None,
         mode: Mode::Offline,
         last: None,
+        ended: &survey.memory.ended,
         now: survey.now,
     };
     assert!(check_plan(plan.clone(), &world).is_ok());

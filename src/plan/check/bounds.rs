@@ -7,7 +7,7 @@ use super::{Violation, World};
 use crate::inventory::{LooseFile, Target};
 use crate::layout::DISTRIBUTION_ROOT;
 use crate::oci::{Digest, RepositoryName, TagName};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Mode, Plan};
 
 /// Validation: a step names only what lies in its own part of the store.
 pub(super) fn in_place(plan: &Plan, world: &World<'_>) -> Vec<Violation> {
@@ -31,6 +31,29 @@ pub(super) fn in_place(plan: &Plan, world: &World<'_>) -> Vec<Violation> {
             _ => None,
         };
         found.extend(why.map(|why| (step, why)));
+    }
+    found
+}
+
+/// Validation: what is in the trash can be brought back for the time that was promised, and until pushes that were going on
+/// when it went have left their signs.
+pub(super) fn kept_long_enough(plan: &Plan, world: &World<'_>) -> Vec<Violation> {
+    let limits = world.limits;
+    let mut found = Vec::new();
+    for (step, one) in plan.steps.iter().enumerate() {
+        let Action::Purge { run, place, .. } = &one.action else { continue };
+        let Some(ended) = world.ended.get(run) else {
+            found.push((step, format!("when the run {run} ended, which put {place} there, is not known")));
+            continue;
+        };
+        let age = world.now.duration_since(*ended).as_secs();
+        let times = if was_manifest(place) { i64::from(limits.manifest_trash_factor) } else { 1 };
+        let promised = limits.trash_keep.as_signed().as_secs().saturating_mul(times);
+        if age < promised {
+            found.push((step, format!("{place} is in the trash for {age} s, and is kept for {promised} s")));
+        } else if world.mode == Mode::Online && age < limits.settle.as_signed().as_secs() {
+            found.push((step, format!("{place} went {age} s ago, and pushes of that time have not settled")));
+        }
     }
     found
 }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
-use crate::config::values::Percentage;
+use crate::config::values::{Percentage, Period};
 use crate::graph::{self, Rules};
 use crate::inventory::{
     Alias, BlobTable, Body, Depth, Edge, Facts, Gap, History, LayerLink, Link, LooseFile, Parts, Revision,
@@ -64,6 +64,7 @@ struct Scene {
     last: Option<Counts>,
     store: Identity,
     trash: Vec<TrashItem>,
+    ended: BTreeMap<String, Timestamp>,
     condemned: FxHashMap<Digest, Condemnation>,
     taken: Taken,
     purge_ban: Option<PurgeBan>,
@@ -173,6 +174,7 @@ impl Scene {
             last: None,
             store,
             trash: Vec::new(),
+            ended: BTreeMap::from([("r".to_owned(), days_ago(300))]),
             condemned: FxHashMap::default(),
             taken: Taken::default(),
             purge_ban: None,
@@ -271,6 +273,7 @@ impl Scene {
             purge_ban: self.purge_ban.as_ref(),
             mode: self.mode,
             last: self.last.as_ref(),
+            ended: &self.ended,
             now,
         };
         check(plan, &world).err().map(|refused| refused.refusals).unwrap_or_default()
@@ -646,7 +649,7 @@ fn what_is_missing_and_needed_is_not_purged() {
         digest: Some(l1),
         manifest: false,
         size: 100,
-        since: days_ago(300),
+        since: Some(days_ago(300)),
     };
     scene.trash = vec![item];
     let plan = scene.plan();
@@ -854,7 +857,7 @@ fn what_a_cache_may_answer_for_is_not_purged() {
     let item = |kind: &str| {
         let (digest, hex) = (digest("purged"), digest("purged").hex());
         let place = format!("trash/r/{kind}/sha256/{}/{hex}", &hex[..2]);
-        let (manifest, since) = (kind == "manifests", days_ago(300));
+        let (manifest, since) = (kind == "manifests", Some(days_ago(300)));
         TrashItem { run: "r".into(), place, digest: Some(digest), manifest, size: 100, since }
     };
     scene.trash = vec![item("blobs"), item("manifests")];
@@ -875,4 +878,40 @@ fn what_a_cache_may_answer_for_is_not_purged() {
     assert_eq!(purges(&scene), (0, Some(2)));
     scene.mode = Mode::Offline;
     assert_eq!(purges(&scene), (2, None), "a registry that is stopped forgets what it has in memory");
+}
+
+#[test]
+fn trash_stays_as_long_as_it_was_promised_and_until_pushes_have_settled() {
+    let mut scene = Scene::new();
+    let item = |kind: &str| {
+        let (digest, hex) = (digest("purged"), digest("purged").hex());
+        let place = format!("trash/r/{kind}/sha256/{}/{hex}", &hex[..2]);
+        let manifest = kind == "manifests";
+        TrashItem { run: "r".into(), place, digest: Some(digest), manifest, size: 100, since: None }
+    };
+    let seconds_ago = |seconds: i64| now() - SignedDuration::from_secs(seconds);
+    let purged = |scene: &mut Scene, kind: &str, ended: Option<Timestamp>| {
+        // The judge looks at a plan that takes it in any case.
+        let TrashItem { run, place, digest, size, .. } = item(kind);
+        scene.trash = vec![TrashItem { since: ended, ..item(kind) }];
+        scene.ended = ended.map(|ended| ("r".to_owned(), ended)).into_iter().collect();
+        let planned = scene.plan().steps.iter().any(|step| matches!(step.action, Action::Purge { .. }));
+        scene.trash = Vec::new();
+        let allowed = scene.with(Action::Purge { run, place, digest, size }).is_empty();
+        assert_eq!(planned, allowed, "planner and judge do not agree about {kind} of {ended:?}");
+        planned
+    };
+    scene.limits.trash_keep = Period::from_signed(SignedDuration::from_secs(100));
+    scene.limits.settle = Period::from_signed(SignedDuration::from_secs(300));
+    assert!(!purged(&mut scene, "blobs", None), "the run may not have ended");
+    assert!(!purged(&mut scene, "blobs", Some(seconds_ago(99))));
+    assert!(purged(&mut scene, "blobs", Some(seconds_ago(100))));
+    assert!(!purged(&mut scene, "manifests", Some(seconds_ago(999))));
+    assert!(purged(&mut scene, "manifests", Some(seconds_ago(1000))));
+    scene.mode = Mode::Online;
+    assert!(
+        !purged(&mut scene, "blobs", Some(seconds_ago(299))),
+        "a push may be between its look and its link"
+    );
+    assert!(purged(&mut scene, "blobs", Some(seconds_ago(300))));
 }

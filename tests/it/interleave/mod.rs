@@ -35,7 +35,6 @@ use store::{Gates, Objects, Simulated};
 
 /// Seconds.
 const GRACE: u64 = 1000;
-const SETTLE: i64 = 5;
 /// Longer than a lease holds.
 const AFTER_A_DEATH: u64 = 200;
 
@@ -119,6 +118,8 @@ pub struct Simulation {
     requests: AtomicUsize,
     turns: AtomicUsize,
     dead: AtomicBool,
+    /// Seconds.
+    settle: u64,
     /// What happened, when it is to be told.
     trace: Option<Mutex<Vec<String>>>,
 }
@@ -213,7 +214,8 @@ impl Clock for SimulatedClock {
             self.0.gate();
             self.0.finish_requests();
         }
-        self.0.advance(time.as_secs().max(1));
+        // Waiting for pushes to settle takes five steps, however long it is.
+        self.0.advance(time.as_secs().max(self.0.settle.div_ceil(5)));
         Box::pin(std::future::ready(()))
     }
 }
@@ -229,6 +231,8 @@ pub struct World {
     pub cycles: usize,
     /// Whether each cycle waits and looks again.
     pub verifies: bool,
+    /// The longest time between a registry's last look and its link, in seconds.
+    pub settle: u64,
     /// Whether trash is purged although a cache may answer for it.
     pub trusts_cache: bool,
     pub policy: Arc<Policy>,
@@ -277,6 +281,7 @@ impl World {
             cache,
             cycles: 2,
             verifies,
+            settle: 5,
             trusts_cache: false,
             policy: Arc::new(policy("90d")),
         }
@@ -287,8 +292,14 @@ impl World {
         Self { cycles: 4, policy: Arc::new(policy("1s")), ..Self::new(cached, true) }
     }
 
+    /// The same beside a registry so slow that whoever follows a dead sweeper comes before its pushes have settled.
+    pub fn slow(cached: bool) -> Self {
+        Self { settle: AFTER_A_DEATH + 100, ..Self::forgetful(cached) }
+    }
+
     fn limits(&self) -> Limits {
-        Limits::of(&self.policy)
+        let settle = jiff::SignedDuration::from_secs(i64::try_from(self.settle).unwrap());
+        Limits { settle: Period::from_signed(settle), ..Limits::of(&self.policy) }
     }
 
     /// Plays one schedule to its end.
@@ -349,6 +360,7 @@ impl World {
             requests: AtomicUsize::new(0),
             turns: AtomicUsize::new(0),
             dead: AtomicBool::new(false),
+            settle: self.settle,
             trace: tell.then(Mutex::default),
         })
     }
@@ -370,6 +382,9 @@ impl World {
                     return Err(format!("a cycle failed: {error}"));
                 }
                 played.deaths += 1;
+                if AFTER_A_DEATH >= self.settle {
+                    simulation.finish_requests();
+                }
                 simulation.advance(AFTER_A_DEATH);
             }
             // While a cache is stale a push may be acknowledged at any time of which nothing is there: the next cycle sees it.
@@ -431,8 +446,7 @@ impl World {
             let store = WriteStore::over(Arc::new(client), "simulated", 1)?;
             let means = Means { store: &store, layout: &Distribution, caches: &caches, clock: &clock };
             let session = pipeline::begin(&means, &job.limits).await?;
-            let settle = self.verifies.then(|| Period::from_signed(jiff::SignedDuration::from_secs(SETTLE)));
-            let cycle = Cycle { means, job: &job, settle, stop: &|| false };
+            let cycle = Cycle { means, job: &job, waits: self.verifies, stop: &|| false };
             let cycled = cycle.run(&session, None, &mut |_, _, _| {}).await;
             session.lease.release().await?;
             let cycled = cycled?;

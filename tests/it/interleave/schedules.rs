@@ -148,7 +148,7 @@ struct Small {
     at_once: bool,
 }
 
-fn worlds() -> [(&'static str, World); 6] {
+fn worlds() -> [(&'static str, World); 8] {
     [
         ("no cache", World::new(false, true)),
         ("a stale cache", World::new(true, true)),
@@ -156,6 +156,8 @@ fn worlds() -> [(&'static str, World); 6] {
         ("a stale cache, the next cycle looks again", World::new(true, false)),
         ("no cache, trash is purged", World::forgetful(false)),
         ("a stale cache, trash would be purged", World::forgetful(true)),
+        ("no cache, a slow registry", World::slow(false)),
+        ("a stale cache, a slow registry", World::slow(true)),
     ]
 }
 
@@ -252,6 +254,22 @@ fn every_death_beside_a_push() {
         });
     }
     tell(played, "schedules");
+}
+
+/// A push looks at data that then goes to the trash; the sweeper dies before it looks again, and another follows while the
+/// push has not written its link yet.
+#[test]
+fn trash_of_a_dead_sweeper_was_purged_before_pushes_had_settled() {
+    alone(|| {
+        let world = World::slow(false);
+        let (name, program) = PROGRAMS[0];
+        for gate in (42..60).step_by(2) {
+            for death in (180..240).step_by(5) {
+                let schedule = Schedule { turns: [(gate, vec![(0, 16)])].into(), death: Some(death) };
+                play(&world, &[program], &schedule, name);
+            }
+        }
+    });
 }
 
 /// Several pushers, any order, up to three deaths.
