@@ -225,7 +225,12 @@ impl<'m> Marker<'m> {
                         }
                         _ => None,
                     };
-                    TagFacts { name: tag.name.as_str(), tagged: tag.tagged, pushed: pushed.or(tag.tagged) }
+                    TagFacts {
+                        name: tag.name.as_str(),
+                        tagged: tag.tagged,
+                        pushed: pushed.or(tag.tagged),
+                        ..TagFacts::default()
+                    }
                 })
                 .collect();
             let decided = policy.decide_tags(repository.name.as_str(), &facts, self.rules.now);
@@ -367,8 +372,10 @@ impl<'m> Marker<'m> {
         }
         let name = self.repository.name.as_str();
         let pushed = |index: &usize| self.repository.revisions[*index].pushed;
-        let facts: Vec<UntaggedFacts> =
-            heads.iter().map(|index| UntaggedFacts { pushed: pushed(index) }).collect();
+        let facts: Vec<UntaggedFacts> = heads
+            .iter()
+            .map(|index| UntaggedFacts { pushed: pushed(index), ..UntaggedFacts::default() })
+            .collect();
         let mut gone = Vec::new();
         for (index, decision) in heads.iter().zip(policy.decide_untagged(name, &facts, self.rules.now)) {
             let digest = self.repository.revisions[*index].digest;

@@ -13,7 +13,7 @@ fuzz_target!(|text: &str| {
         .zip(0_i64..)
         .map(|(name, day)| {
             let at = Timestamp::from_second(1_800_000_000 - day * 40 * 86_400).ok();
-            TagFacts { name, tagged: at, pushed: at }
+            TagFacts { name, tagged: at, pushed: at, ..TagFacts::default() }
         })
         .collect();
     let decided = policy.decide_tags("team/app", &tags, now);

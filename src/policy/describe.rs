@@ -92,6 +92,8 @@ fn describe_policy(policy: &RepositoryPolicy, others_above: bool, lines: &mut Ve
     let clock = match policy.clock {
         Clock::Tagged => "when its tag was last written",
         Clock::Pushed => "when its manifest was pushed",
+        Clock::Pulled => "when it was last pulled, or else when its manifest was pushed",
+        Clock::Created => "when its image was created, or else when its manifest was pushed",
     };
     let above = if others_above { " that no policy above matches" } else { "" };
     lines.push(format!(

@@ -11,8 +11,11 @@ use crate::policy::rules::{Clock, Keep, OrderBy, RepositoryPolicy};
 use crate::policy::standing::{Member, judge};
 use crate::policy::verdict::{Decision, ExpireReason, KeepReason, OTHER, UNTAGGED, Verdict};
 
+/// The first moment of the year 2000: builders that want the same digest each time write the epoch, or 1980.
+const EARLIEST_CREATED: Timestamp = Timestamp::constant(946_684_800, 0);
+
 /// What is known of a tag. `None` is unknown, which keeps wherever a rule needs the time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TagFacts<'a> {
     /// The tag, without its repository.
     pub name: &'a str,
@@ -20,13 +23,21 @@ pub struct TagFacts<'a> {
     pub tagged: Option<Timestamp>,
     /// When the manifest was pushed.
     pub pushed: Option<Timestamp>,
+    /// When it was last pulled, if a pull is known.
+    pub pulled: Option<Timestamp>,
+    /// When the image says that it was created.
+    pub created: Option<Timestamp>,
 }
 
 /// What is known of a manifest that no tag of its repository names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct UntaggedFacts {
     /// When it was pushed; `None` is unknown, which keeps.
     pub pushed: Option<Timestamp>,
+    /// When it was last pulled, if a pull is known.
+    pub pulled: Option<Timestamp>,
+    /// When the image says that it was created.
+    pub created: Option<Timestamp>,
 }
 
 impl Policy {
@@ -80,7 +91,9 @@ impl Policy {
         let mut decisions = Vec::with_capacity(manifests.len());
         let (mut known, mut members) = (Vec::new(), Vec::new());
         for (index, manifest) in manifests.iter().enumerate() {
-            let reason = match known_past(manifest.pushed, now) {
+            // What has no tag was never tagged at any time: its push stands in.
+            let time = by_clock(governing.clock, manifest.pushed, manifest.pulled, manifest.created);
+            let reason = match known_past(time, now) {
                 Err(reason) => reason,
                 Ok(time) => {
                     known.push(index);
@@ -250,7 +263,7 @@ impl Contender {
     ) -> Result<Self, KeepReason> {
         let time = match clock {
             Clock::Tagged => tag.tagged,
-            Clock::Pushed => tag.pushed,
+            other => by_clock(other, tag.pushed, tag.pulled, tag.created),
         };
         let time = known_past(time, now)?;
         // A tag may have been moved just now on to an old manifest: without its time nothing proves it older than
@@ -261,6 +274,21 @@ impl Contender {
         let newest = tag.tagged.into_iter().chain(tag.pushed).fold(time, Timestamp::max);
         let newest = known_past(Some(newest), now)?;
         Ok(Self { index, class, time, newest })
+    }
+}
+
+/// The time of a manifest by a clock, which for an untagged one is never when it was tagged.
+fn by_clock(
+    clock: Clock,
+    pushed: Option<Timestamp>,
+    pulled: Option<Timestamp>,
+    created: Option<Timestamp>,
+) -> Option<Timestamp> {
+    match clock {
+        Clock::Tagged | Clock::Pushed => pushed,
+        // A pull is never a reason to go sooner: what was pushed anew after its last pull counts from the push.
+        Clock::Pulled => pushed.max(pulled),
+        Clock::Created => created.filter(|at| *at >= EARLIEST_CREATED).or(pushed),
     }
 }
 

@@ -18,7 +18,12 @@ fn at(hours: Option<i64>) -> Option<Timestamp> {
 
 fn facts(tags: &[Tag]) -> Vec<TagFacts<'_>> {
     tags.iter()
-        .map(|(name, tagged, pushed)| TagFacts { name, tagged: at(*tagged), pushed: at(*pushed) })
+        .map(|(name, tagged, pushed)| TagFacts {
+            name,
+            tagged: at(*tagged),
+            pushed: at(*pushed),
+            ..TagFacts::default()
+        })
         .collect()
 }
 
@@ -200,7 +205,7 @@ proptest! {
 
     #[test]
     fn untagged_manifests_are_judged_alike_in_any_order(rules in rules(), times in proptest::collection::vec(hours(), 0..20)) {
-        let manifests: Vec<_> = times.iter().map(|hours| UntaggedFacts { pushed: at(*hours) }).collect();
+        let manifests: Vec<_> = times.iter().map(|hours| UntaggedFacts { pushed: at(*hours), ..UntaggedFacts::default() }).collect();
         let decisions = rules.without_limits().policy().decide_untagged("app", &manifests, NOW);
         prop_assert_eq!(decisions.len(), manifests.len());
         for (hours, decision) in times.iter().zip(&decisions) {

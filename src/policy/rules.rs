@@ -71,6 +71,10 @@ pub enum Clock {
     Tagged,
     /// When the manifest was pushed.
     Pushed,
+    /// When it was last pulled, by tag or by digest; when it was pushed, where no later pull is known.
+    Pulled,
+    /// When the image says that it was created; when it was pushed, where that is unknown or before the year 2000.
+    Created,
 }
 
 /// What decides which of two tags of a class is newer.

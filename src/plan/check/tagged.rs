@@ -203,7 +203,7 @@ impl<'j> Judge<'j> {
         let pushed = pushed.or(tag.tagged);
         let clock = match self.rules.clock {
             Clock::Tagged => tag.tagged,
-            Clock::Pushed => pushed,
+            Clock::Pushed | Clock::Pulled | Clock::Created => pushed,
         };
         let Some(time) = clock else { return Err("nobody knows its time") };
         // It may have been moved a moment ago to an old manifest.

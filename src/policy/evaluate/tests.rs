@@ -16,7 +16,7 @@ fn ago(seconds: i64) -> Option<Timestamp> {
 
 /// A tag that was pushed and tagged so many days ago.
 fn tag(name: &str, days: i64) -> TagFacts<'_> {
-    TagFacts { name, tagged: ago(days * DAY), pushed: ago(days * DAY) }
+    TagFacts { name, tagged: ago(days * DAY), pushed: ago(days * DAY), ..TagFacts::default() }
 }
 
 fn policy(text: &str) -> Policy {
@@ -67,7 +67,11 @@ fn nothing_goes_without_a_policy_and_a_class_and_a_miss() {
             "policy p, class unknown: keep none"
         ]
     );
-    let untagged = preset.decide_untagged("app", &[UntaggedFacts { pushed: ago(900 * DAY) }], now());
+    let untagged = preset.decide_untagged(
+        "app",
+        &[UntaggedFacts { pushed: ago(900 * DAY), ..UntaggedFacts::default() }],
+        now(),
+    );
     assert_eq!(
         untagged[0].to_string(),
         "policy p, untagged: the policy has no rule for untagged manifests, kept"
@@ -109,7 +113,7 @@ fn one_keep_that_holds_is_enough() {
 #[test]
 fn an_age_up_to_the_limit_is_within_it() {
     let policy = one_class("{ within: 14d }", "");
-    let at = |seconds| [TagFacts { name: "a", tagged: ago(seconds), pushed: None }];
+    let at = |seconds| [TagFacts { name: "a", tagged: ago(seconds), pushed: None, ..TagFacts::default() }];
     assert_eq!(decide(&policy, &at(14 * DAY)), ["policy p, class all: 14d old, keep within 14d"]);
     assert_eq!(
         decide(&policy, &at(14 * DAY + 3 * HOUR)),
@@ -117,7 +121,10 @@ fn an_age_up_to_the_limit_is_within_it() {
     );
     let barely = now() - SignedDuration::from_secs(14 * DAY) - SignedDuration::from_nanos(1);
     assert_eq!(
-        expired(&policy, &[TagFacts { name: "a", tagged: Some(barely), pushed: None }]),
+        expired(
+            &policy,
+            &[TagFacts { name: "a", tagged: Some(barely), pushed: None, ..TagFacts::default() }]
+        ),
         ["a"],
         "a fraction of a second counts"
     );
@@ -147,7 +154,7 @@ fn a_protected_repository_keeps_everything() {
         "protect: { repositories: ['golden/**'] }\n\
          policies: [{ name: p, repositories: '**', tags: { other: { keep: none } }, untagged: { keep: none } }]",
     );
-    let facts = [UntaggedFacts { pushed: ago(900 * DAY) }];
+    let facts = [UntaggedFacts { pushed: ago(900 * DAY), ..UntaggedFacts::default() }];
     let said = "policy p: protected by `golden/**`";
     assert_eq!(policy.decide_tags("golden/a", &[tag("v1", 900)], now())[0].to_string(), said);
     assert_eq!(policy.decide_untagged("golden/a", &facts, now())[0].to_string(), said);
@@ -158,8 +165,8 @@ fn a_protected_repository_keeps_everything() {
 #[test]
 fn the_clock_chooses_the_time() {
     let facts = [
-        TagFacts { name: "moved", tagged: ago(2 * DAY), pushed: ago(90 * DAY) },
-        TagFacts { name: "pushed-again", tagged: ago(90 * DAY), pushed: ago(2 * DAY) },
+        TagFacts { name: "moved", tagged: ago(2 * DAY), pushed: ago(90 * DAY), ..TagFacts::default() },
+        TagFacts { name: "pushed-again", tagged: ago(90 * DAY), pushed: ago(2 * DAY), ..TagFacts::default() },
     ];
     assert_eq!(expired(&one_class("{ within: 30d }", ""), &facts), ["pushed-again"]);
     assert_eq!(expired(&one_class("{ within: 30d }", "clock: pushed"), &facts), ["moved"]);
@@ -168,8 +175,9 @@ fn the_clock_chooses_the_time() {
 #[test]
 fn an_unknown_or_future_time_keeps_outside_the_count() {
     let policy = one_class("{ last: 1 }", "");
-    let ahead = TagFacts { name: "ahead", tagged: ago(-3 * DAY), pushed: ago(9 * DAY) };
-    let unknown = TagFacts { name: "unknown", tagged: None, pushed: ago(DAY) };
+    let ahead =
+        TagFacts { name: "ahead", tagged: ago(-3 * DAY), pushed: ago(9 * DAY), ..TagFacts::default() };
+    let unknown = TagFacts { name: "unknown", tagged: None, pushed: ago(DAY), ..TagFacts::default() };
     assert_eq!(
         decide(&policy, &[ahead, unknown, tag("b", 4), tag("a", 5)]),
         [
@@ -186,9 +194,9 @@ fn an_unknown_or_future_time_keeps_outside_the_count() {
 #[test]
 fn a_tag_that_may_be_young_is_kept_whatever_its_clock() {
     let policy = one_class("none", "clock: pushed");
-    let unknown = TagFacts { name: "a", tagged: None, pushed: ago(90 * DAY) };
-    let moved = TagFacts { name: "b", tagged: ago(HOUR), pushed: ago(90 * DAY) };
-    let ahead = TagFacts { name: "c", tagged: ago(-HOUR), pushed: ago(90 * DAY) };
+    let unknown = TagFacts { name: "a", tagged: None, pushed: ago(90 * DAY), ..TagFacts::default() };
+    let moved = TagFacts { name: "b", tagged: ago(HOUR), pushed: ago(90 * DAY), ..TagFacts::default() };
+    let ahead = TagFacts { name: "c", tagged: ago(-HOUR), pushed: ago(90 * DAY), ..TagFacts::default() };
     assert_eq!(
         decide(&policy, &[unknown, moved, ahead, tag("d", 90)]),
         [
@@ -203,10 +211,10 @@ fn a_tag_that_may_be_young_is_kept_whatever_its_clock() {
 #[test]
 fn the_grace_is_the_documents() {
     let keep = "policies: [{ name: p, repositories: '**', tags: { other: { keep: none } } }]";
-    let young = [TagFacts { name: "a", tagged: ago(2 * HOUR), pushed: ago(2 * HOUR) }];
+    let young = [TagFacts { name: "a", tagged: ago(2 * HOUR), pushed: ago(2 * HOUR), ..TagFacts::default() }];
     assert!(expired(&policy(keep), &young).is_empty());
     assert_eq!(expired(&policy(&format!("grace: 2h\n{keep}")), &young), ["a"], "as old is not younger");
-    let just_now = [TagFacts { name: "a", tagged: ago(0), pushed: None }];
+    let just_now = [TagFacts { name: "a", tagged: ago(0), pushed: None, ..TagFacts::default() }];
     assert_eq!(expired(&policy(&format!("grace: 0\n{keep}")), &just_now), ["a"]);
 }
 
@@ -290,7 +298,12 @@ fn orphaned_referrers_stay_for_their_time() {
 fn untagged_manifests_have_a_rule_of_their_own() {
     let policy = policy("policies: [{ name: p, repositories: '**', untagged: { keep: { last: 2 } } }]");
     let facts = |days: &[Option<i64>]| -> Vec<UntaggedFacts> {
-        days.iter().map(|days| UntaggedFacts { pushed: days.and_then(|days| ago(days * DAY)) }).collect()
+        days.iter()
+            .map(|days| UntaggedFacts {
+                pushed: days.and_then(|days| ago(days * DAY)),
+                ..UntaggedFacts::default()
+            })
+            .collect()
     };
     let decisions =
         policy.decide_untagged("app", &facts(&[Some(5), Some(2), None, Some(9), Some(-1)]), now());
@@ -348,8 +361,10 @@ fn the_oldest_go_first_and_no_more_than_max_delete() {
             "policy p, class other: keep none",
         ]
     );
-    let facts: Vec<UntaggedFacts> =
-        [5, 9, 7].into_iter().map(|days| UntaggedFacts { pushed: ago(days * DAY) }).collect();
+    let facts: Vec<UntaggedFacts> = [5, 9, 7]
+        .into_iter()
+        .map(|days| UntaggedFacts { pushed: ago(days * DAY), ..UntaggedFacts::default() })
+        .collect();
     let untagged = policy.decide_untagged("app", &facts, now());
     let gone: Vec<bool> = untagged.iter().map(Decision::is_expired).collect();
     assert_eq!(gone, [false, true, true]);
