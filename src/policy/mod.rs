@@ -8,6 +8,7 @@ pub mod pattern;
 pub mod presets;
 pub mod referrers;
 
+mod calver;
 mod describe;
 mod document;
 mod error;
@@ -30,8 +31,8 @@ use sha2::{Digest as _, Sha256};
 pub use error::{PolicyError, Problem};
 pub use evaluate::{TagFacts, UntaggedFacts};
 pub use rules::{
-    CalendarUnit, Class, ClassRule, Clock, EmptyRepositories, Keep, KeepRule, Limits, OrderBy, Protection,
-    RepositoryLimits, RepositoryPolicy, VersionCounts,
+    CalendarUnit, Captures, Class, ClassRule, Clock, EmptyRepositories, Keep, KeepRule, Limits, OrderBy,
+    Protection, RepositoryLimits, RepositoryPolicy, VersionCounts,
 };
 pub use verdict::{Decision, ExpireReason, KeepReason, Missed, OTHER, UNTAGGED, Verdict};
 

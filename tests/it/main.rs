@@ -11,6 +11,7 @@ mod independent;
 mod interleave;
 mod properties;
 mod registry;
+mod rubin;
 mod soak;
 mod support;
 mod sweepers;
