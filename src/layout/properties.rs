@@ -99,7 +99,7 @@ impl Properties {
             text.extend(line);
             text.push(b'\n');
         }
-        self.edited(text)
+        self.edited(&text)
     }
 
     /// Removes every entry of `key`.
@@ -109,12 +109,12 @@ impl Properties {
         for entry in self.entries.iter().rev().filter(|entry| entry.key == key) {
             text.drain(entry.whole.clone());
         }
-        self.edited(text)
+        self.edited(&text)
     }
 
     /// An edit writes only what reads back.
-    fn edited(&self, text: Vec<u8>) -> Self {
-        Self::read(&text).unwrap_or_else(|_| self.clone())
+    fn edited(&self, text: &[u8]) -> Self {
+        Self::read(text).unwrap_or_else(|_| self.clone())
     }
 }
 

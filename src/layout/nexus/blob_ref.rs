@@ -14,7 +14,7 @@ pub struct BlobRef {
 }
 
 impl BlobRef {
-    /// Reads `store@uuid`, `store@uuid@yyyy-MM-ddTHH:mm`, `store@node:uuid` (OrientDB) or `store:uuid@node` (SQL before
+    /// Reads `store@uuid`, `store@uuid@yyyy-MM-ddTHH:mm`, `store@node:uuid` (`OrientDB`) or `store:uuid@node` (SQL before
     /// 3.47). `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let new = |store: &str, id: &str, minute| {

@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(read.name.as_deref(), Some("/v2/-/blobs/sha256:6a0a"));
         assert_eq!(read.repository.as_deref(), Some("docker-hosted"));
         assert_eq!(
-            (read.size, read.created.map(|at| at.as_millisecond())),
+            (read.size, read.created.map(Timestamp::as_millisecond)),
             (Some(19), Some(1_795_353_057_660))
         );
         assert!(!read.deleted && !read.reserved && read.copy_of.is_none());

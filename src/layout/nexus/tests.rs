@@ -123,14 +123,13 @@ proptest! {
     #[test]
     fn a_key_that_is_a_blobs_is_written_as_it_was(key in key()) {
         let found = entry(&key);
-        match found {
-            Entry::Asset(_) => {
-                prop_assert_eq!(Nexus.key(&found), Some(key.clone()));
-                for (slash, _) in key.match_indices('/') {
-                    prop_assert_eq!(Nexus.classify_directory(&key[..slash]), Directory::Open);
-                }
+        if let Entry::Asset(_) = found {
+            prop_assert_eq!(Nexus.key(&found), Some(key.clone()));
+            for (slash, _) in key.match_indices('/') {
+                prop_assert_eq!(Nexus.classify_directory(&key[..slash]), Directory::Open);
             }
-            _ => prop_assert_eq!(Nexus.key(&found), None),
+        } else {
+            prop_assert_eq!(Nexus.key(&found), None);
         }
     }
 
