@@ -89,7 +89,7 @@ const LIFTED: &[(&str, usize, &str)] = &[
 const LONGEST: usize = 400;
 
 /// Files that are longer than that, and how long they may be.
-const LONG: &[(&str, usize)] = &[("src/graph.rs", 405)];
+const LONG: &[(&str, usize)] = &[("src/graph.rs", 409)];
 
 /// Refusals whose text has no long part that is always the same: what a test can look for.
 const SAID: &[(&str, &str)] =
