@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::html::HtmlArgs;
 use super::progress::Shown;
 use super::{CommandResult, LAYOUT, PolicyArgsOf, StoreArgs, data, json};
 use crate::clock::System;
@@ -20,12 +21,15 @@ pub(super) struct AuditArgs {
     pub store: StoreArgs,
     #[command(flatten)]
     pub policy: PolicyArgsOf,
+    #[command(flatten)]
+    pub html: HtmlArgs,
     /// Name every problem
     #[arg(long, env = "REGSWEEP_PROBLEMS")]
     pub problems: bool,
 }
 
 pub(super) async fn run(args: AuditArgs) -> CommandResult {
+    args.html.check()?;
     let policy = args.policy.read()?;
     let store = args.store.open()?;
     let job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
@@ -57,5 +61,7 @@ pub(super) async fn run(args: AuditArgs) -> CommandResult {
     } else {
         data(&text::audit(&audit, args.problems));
     }
+    let contents = survey.contents(Some(audit.classes));
+    args.html.write(&args.store, &store, policy.as_ref(), Some(contents), None).await?;
     Ok(Exit::Done)
 }

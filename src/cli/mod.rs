@@ -28,6 +28,7 @@ use crate::sweep::cache::Caches;
 
 mod audit;
 mod demo;
+mod html;
 mod plan;
 mod policy;
 mod progress;

@@ -7,6 +7,7 @@ use clap::Args;
 use jiff::SignedDuration;
 use serde::Serialize;
 
+use super::html::HtmlArgs;
 use super::progress::Shown;
 use super::{
     CacheArgs, CommandResult, Failure, LAYOUT, PolicyArgsOf, Stop, StoreArgs, audit, data, json,
@@ -19,6 +20,7 @@ use crate::pipeline::{self, Cycle, Cycled, Session, Survey};
 use crate::plan::{Condemned, Mode, Plan, Refusal};
 use crate::policy::Policy;
 use crate::report::Problems;
+use crate::report::html::{Contents, Planned, Standing};
 use crate::report::text::{self, Detail, PlanText};
 use crate::store::{Requests, Tree};
 use crate::sweep::cache::{Caches, ReadOnly};
@@ -32,6 +34,8 @@ pub(super) struct RunArgs {
     pub policy: PolicyArgsOf,
     #[command(flatten)]
     pub cache: CacheArgs,
+    #[command(flatten)]
+    pub html: HtmlArgs,
     #[arg(
         long,
         value_name = "DURATION|later",
@@ -103,12 +107,20 @@ struct Mended {
 
 pub(super) async fn run(args: RunArgs) -> CommandResult {
     if args.report_orphans {
-        return audit::run(audit::AuditArgs { store: args.store, policy: args.policy, problems: true }).await;
+        return audit::run(audit::AuditArgs {
+            store: args.store,
+            policy: args.policy,
+            html: args.html,
+            problems: true,
+        })
+        .await;
     }
     if args.dry_run {
-        let RunArgs { store, policy, cache, all, .. } = args;
-        return plan_command::run(plan_command::PlanArgs { store, policy, cache, out: None, all }).await;
+        let RunArgs { store, policy, cache, html, all, .. } = args;
+        return plan_command::run(plan_command::PlanArgs { store, policy, cache, html, out: None, all })
+            .await;
     }
+    args.html.check()?;
     let (policy, given) = match &args.plan {
         Some(path) => {
             let (of_plan, plan) = read_plan(path)?;
@@ -162,6 +174,7 @@ async fn under_lease(
     let store = cycle.means.store;
     let read_before = given.is_some() && !args.all;
     let mut problems = None;
+    let (mut contents, mut planned): (Option<Contents>, Option<Planned>) = (None, None);
     let mut shown = Some(Shown::of(store.read()));
     let cycled = {
         // A person sees what will be done before it is done.
@@ -175,11 +188,19 @@ async fn under_lease(
                 shown = Some(Shown::of(store.read()));
             }
             problems.get_or_insert(found);
+            if args.html.html.is_some() {
+                contents.get_or_insert_with(|| survey.contents(None));
+                if !plan.mends || !refusals.is_empty() {
+                    planned = Some(Planned::of(plan, refusals, Standing::CarriedOut));
+                }
+            }
         };
         cycle.run(session, given, &mut show).await?
     };
     drop(shown);
-    tell(args, cycle, session, &cycled, &problems.unwrap_or_default())
+    let exit = tell(args, cycle, session, &cycled, &problems.unwrap_or_default())?;
+    args.html.write(&args.store, store.read(), cycle.job.policy, contents, planned).await?;
+    Ok(exit)
 }
 
 fn tell(
