@@ -216,8 +216,7 @@ impl<'m> Marker<'m> {
             (0..repository.tags.len()).partition(|&index| self.serves(&repository.tags[index].target));
         let mut decisions: Vec<Option<Decision>> = vec![None; repository.tags.len()];
         for group in [serving, dangling] {
-            let facts: Vec<TagFacts<'_>> =
-                group.iter().map(|&index| self.tag_facts(policy, &repository.tags[index])).collect();
+            let facts: Vec<TagFacts<'_>> = group.iter().map(|&index| self.tag_facts(index)).collect();
             let decided = policy.decide_tags(repository.name.as_str(), &facts, self.rules.now);
             for (index, decision) in group.into_iter().zip(decided) {
                 decisions[index] = Some(decision);
@@ -357,8 +356,7 @@ impl<'m> Marker<'m> {
         }
         let name = self.repository.name.as_str();
         let pushed = |index: &usize| self.repository.revisions[*index].pushed;
-        let facts: Vec<UntaggedFacts> =
-            heads.iter().map(|&index| self.untagged_facts(policy, index)).collect();
+        let facts: Vec<UntaggedFacts> = heads.iter().map(|&index| self.untagged_facts(index)).collect();
         let mut gone = Vec::new();
         for (index, decision) in heads.iter().zip(policy.decide_untagged(name, &facts, self.rules.now)) {
             let digest = self.repository.revisions[*index].digest;

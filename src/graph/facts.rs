@@ -1,15 +1,16 @@
-//! What the policy is told of tags and of manifests without one.
+//! What a policy asks of tags and manifests: their times.
 
 use rustc_hash::FxHashSet;
 
 use super::Marker;
-use crate::inventory::{BlobId, Tag, Target};
+use crate::inventory::{BlobId, Target};
 use crate::oci::{Created, Kind, Role};
-use crate::policy::{Clock, Policy, TagFacts, UntaggedFacts};
+use crate::policy::{Clock, TagFacts, UntaggedFacts};
 
-impl<'m> Marker<'m> {
-    /// What the policy is told of a tag.
-    pub(super) fn tag_facts(&self, policy: &Policy, tag: &'m Tag) -> TagFacts<'m> {
+impl Marker<'_> {
+    /// What is known of the tag with this number.
+    pub(super) fn tag_facts(&self, index: usize) -> TagFacts<'_> {
+        let tag = &self.repository.tags[index];
         let manifest = match tag.target {
             Target::Manifest(id) => Some(id),
             Target::Missing | Target::Corrupt(_) => None,
@@ -21,25 +22,26 @@ impl<'m> Marker<'m> {
             name: tag.name.as_str(),
             tagged: tag.tagged,
             pushed: pushed.or(tag.tagged),
-            created: manifest.map(|id| self.created(policy, id)).unwrap_or_default(),
+            created: manifest.map(|id| self.created(id)).unwrap_or_default(),
             ..TagFacts::default()
         }
     }
 
-    /// What the policy is told of the manifest of a revision, by its index.
-    pub(super) fn untagged_facts(&self, policy: &Policy, revision: usize) -> UntaggedFacts {
-        let revision = &self.repository.revisions[revision];
+    /// What is known of the manifest with this number, which no tag names.
+    pub(super) fn untagged_facts(&self, index: usize) -> UntaggedFacts {
+        let revision = &self.repository.revisions[index];
         UntaggedFacts {
             pushed: revision.pushed,
-            created: self.created(policy, revision.digest),
+            created: self.created(revision.digest),
             ..UntaggedFacts::default()
         }
     }
 
     /// When a manifest says that it was created, where the policy asks: by its config, and an index by the newest of
     /// what it lists.
-    fn created(&self, policy: &Policy, manifest: BlobId) -> Created {
-        let governing = policy.for_repository(self.repository.name.as_str());
+    fn created(&self, manifest: BlobId) -> Created {
+        let name = self.repository.name.as_str();
+        let governing = self.rules.policy.and_then(|policy| policy.for_repository(name));
         if !governing.is_some_and(|governing| governing.clock == Clock::Created) {
             return Created::Unstated;
         }

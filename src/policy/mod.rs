@@ -14,6 +14,7 @@ mod document;
 mod error;
 mod evaluate;
 mod order;
+mod pulls;
 mod read;
 mod rules;
 mod shared_text;
@@ -30,6 +31,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use error::{PolicyError, Problem};
 pub use evaluate::{TagFacts, UntaggedFacts};
+pub use pulls::{DEFAULT_MAX_GAP, IgnoreError, IgnoredPulls, Puller};
 pub use rules::{
     CalendarUnit, Captures, Class, ClassRule, Clock, EmptyRepositories, Keep, KeepRule, Limits, OrderBy,
     Protection, RepositoryLimits, RepositoryPolicy, VersionCounts,
