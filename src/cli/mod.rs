@@ -28,6 +28,7 @@ use crate::sweep::cache::Caches;
 
 mod audit;
 mod demo;
+mod explain;
 mod html;
 mod plan;
 mod policy;
@@ -50,6 +51,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Say what would go and why; never writes
     Plan(plan::PlanArgs),
+    /// Say why a tag, manifest or blob stays or goes, and what pins it; never writes
+    Explain(explain::ExplainArgs),
     /// The batch job: plan, check, sweep, report
     Run(run::RunArgs),
     /// Undo a run or one image of it, or list what can be undone
@@ -222,6 +225,7 @@ async fn carry_out(command: Command) -> CommandResult {
     match command {
         Command::Audit(args) => audit::run(args).await,
         Command::Plan(args) => plan::run(args).await,
+        Command::Explain(args) => explain::run(args).await,
         Command::Run(args) => run::run(args).await,
         Command::Restore(args) => restore::run(args).await,
         Command::Status(args) => status::run(args).await,
