@@ -33,6 +33,7 @@ mod html;
 mod plan;
 mod policy;
 mod progress;
+mod pulls;
 mod restore;
 mod run;
 mod status;
@@ -59,6 +60,8 @@ enum Command {
     Restore(restore::RestoreArgs),
     /// Show the lease, the trash, what is condemned and the last runs; never writes
     Status(status::StatusArgs),
+    /// Remember when images were pulled, for policies that go by it
+    Pulls(pulls::PullsArgs),
     /// Check a policy file, or show a preset
     Policy(policy::PolicyArgs),
     /// Make a small registry with everything in it that goes wrong, and walk through it
@@ -229,6 +232,7 @@ async fn carry_out(command: Command) -> CommandResult {
         Command::Run(args) => run::run(args).await,
         Command::Restore(args) => restore::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Pulls(args) => pulls::run(args).await,
         Command::Policy(args) => policy::run(&args),
         Command::Demo(args) => demo::run(&args).await,
     }

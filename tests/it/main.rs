@@ -11,6 +11,7 @@ mod full_disk;
 mod independent;
 mod interleave;
 mod properties;
+mod pulls;
 mod registry;
 mod soak;
 mod support;
