@@ -4,8 +4,6 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -25,6 +23,7 @@ use crate::policy::Policy;
 use crate::store::{Access, Location, ReadStore, StoreError, Tree, WriteStore};
 use crate::sweep::SweepError;
 use crate::sweep::cache::Caches;
+use stop::Stop;
 
 mod audit;
 mod demo;
@@ -37,6 +36,7 @@ mod pulls;
 mod restore;
 mod run;
 mod status;
+mod stop;
 
 /// The storage garbage collector for self-hosted container registries.
 #[derive(Debug, Parser)]
@@ -359,46 +359,6 @@ fn read_policy(path: &std::path::Path) -> Result<Policy, Failure> {
         .with_context(|| format!("cannot read the policy {origin}"))
         .map_err(usage)?;
     Policy::parse(&text, &origin).map_err(usage)
-}
-
-/// Says when to stop: on a signal, or when the time is over. The step in hand is always finished.
-#[derive(Debug, Clone, Default)]
-struct Stop {
-    signal: Arc<AtomicU8>,
-    deadline: Option<jiff::Timestamp>,
-}
-
-impl Stop {
-    fn listen(max_runtime: Option<Period>) -> Self {
-        use tokio::signal::unix::{SignalKind, signal};
-        let stop = Self {
-            signal: Arc::default(),
-            deadline: max_runtime.and_then(|limit| System.now().checked_add(limit.as_duration()).ok()),
-        };
-        for (kind, number) in [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15)] {
-            let flag = stop.signal.clone();
-            if let Ok(mut signals) = signal(kind) {
-                tokio::spawn(async move {
-                    if signals.recv().await.is_some() {
-                        flag.store(number, Ordering::Relaxed);
-                    }
-                });
-            }
-        }
-        stop
-    }
-
-    fn requested(&self) -> bool {
-        self.signal.load(Ordering::Relaxed) != 0
-            || self.deadline.is_some_and(|deadline| System.now() >= deadline)
-    }
-
-    fn exit(&self) -> Option<Exit> {
-        match self.signal.load(Ordering::Relaxed) {
-            0 => None,
-            number => Some(Exit::Signal(number)),
-        }
-    }
 }
 
 static LAYOUT: Distribution = Distribution;

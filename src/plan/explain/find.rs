@@ -58,13 +58,15 @@ pub fn find(inventory: &Inventory, asked: &Asked) -> Result<Subject, NotFound> {
     let name = &repository.name;
     if let Some(digest) = image.digest {
         let id = inventory.blobs.find(&digest);
-        let linked = |one: &&crate::inventory::Revision| Some(one.digest) == id && one.link != Link::Missing;
-        if repository.revisions.iter().any(|one| linked(&one)) {
+        let has = |index: usize| {
+            let mut revisions = inventory.repositories[index].revisions.iter();
+            revisions.any(|one| Some(one.digest) == id && one.link != Link::Missing)
+        };
+        if has(index) {
             return Ok(Subject::Manifest { repository: name.clone(), digest });
         }
-        let elsewhere =
-            inventory.repositories.iter().filter(|other| other.revisions.iter().any(|one| linked(&one)));
-        let near = elsewhere.take(NEAR).map(|other| format!("{}@{digest}", other.name)).collect();
+        let others = (0..inventory.repositories.len()).filter(|at| has(*at)).take(NEAR);
+        let near = others.map(|at| format!("{}@{digest}", inventory.repositories[at].name)).collect();
         return Err(NotFound { what: format!("{name} has no manifest {digest}"), near });
     }
     let Some(tag) = &image.tag else {
