@@ -9,9 +9,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::clock::{Clock, System};
 use crate::config::registry::RegistryConfig;
-use crate::config::values::Period;
 use crate::exit::{Exit, TABLE};
 use crate::inventory::manifest_cache::ManifestCache;
 use crate::inventory::scan::ScanError;
