@@ -4,12 +4,11 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::clock::{Clock, System};
 use crate::config::registry::RegistryConfig;
@@ -27,6 +26,7 @@ use crate::sweep::SweepError;
 use crate::sweep::cache::Caches;
 
 mod audit;
+mod cycle;
 mod demo;
 mod plan;
 mod policy;
@@ -339,8 +339,11 @@ impl PolicyArgsOf {
     fn job<'j>(&self, policy: Option<&'j Policy>, manifest_cache: Option<ManifestCache>) -> Job<'j> {
         let mut limits = policy.map_or_else(Limits::default, Limits::of);
         limits.accept(&self.accept);
-        let mode = if self.offline { Mode::Offline } else { Mode::Online };
-        Job { policy, limits, mode, manifest_cache, purge_ban: None }
+        Job { policy, limits, mode: self.mode(), manifest_cache, purge_ban: None }
+    }
+
+    fn mode(&self) -> Mode {
+        if self.offline { Mode::Offline } else { Mode::Online }
     }
 }
 
@@ -353,39 +356,42 @@ fn read_policy(path: &std::path::Path) -> Result<Policy, Failure> {
 }
 
 /// Says when to stop: on a signal, or when the time is over. The step in hand is always finished.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Stop {
-    signal: Arc<AtomicU8>,
+    /// The signal's number; 0 while there is none.
+    signal: watch::Receiver<u8>,
     deadline: Option<jiff::Timestamp>,
 }
 
 impl Stop {
     fn listen(max_runtime: Option<Period>) -> Self {
         use tokio::signal::unix::{SignalKind, signal};
-        let stop = Self {
-            signal: Arc::default(),
-            deadline: max_runtime.and_then(|limit| System.now().checked_add(limit.as_duration()).ok()),
-        };
+        let (told, heard) = watch::channel(0);
         for (kind, number) in [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15)] {
-            let flag = stop.signal.clone();
+            let told = told.clone();
             if let Ok(mut signals) = signal(kind) {
                 tokio::spawn(async move {
                     if signals.recv().await.is_some() {
-                        flag.store(number, Ordering::Relaxed);
+                        told.send_replace(number);
                     }
                 });
             }
         }
-        stop
+        Self { signal: heard, deadline: None }.within(max_runtime)
+    }
+
+    /// The same, for work that may take so long from now on.
+    fn within(&self, max_runtime: Option<Period>) -> Self {
+        let deadline = max_runtime.and_then(|limit| System.now().checked_add(limit.as_duration()).ok());
+        Self { signal: self.signal.clone(), deadline }
     }
 
     fn requested(&self) -> bool {
-        self.signal.load(Ordering::Relaxed) != 0
-            || self.deadline.is_some_and(|deadline| System.now() >= deadline)
+        *self.signal.borrow() != 0 || self.deadline.is_some_and(|deadline| System.now() >= deadline)
     }
 
     fn exit(&self) -> Option<Exit> {
-        match self.signal.load(Ordering::Relaxed) {
+        match *self.signal.borrow() {
             0 => None,
             number => Some(Exit::Signal(number)),
         }
