@@ -3,13 +3,14 @@
 use clap::Args;
 
 use super::progress::Shown;
-use super::{CommandResult, LAYOUT, PolicyArgsOf, StoreArgs, data, json};
+use super::{CommandResult, Failure, LAYOUT, PolicyArgsOf, StoreArgs, data, json};
 use crate::clock::System;
 use crate::exit::Exit;
 use crate::inventory::Depth;
 use crate::layout::RegistryLayout as _;
-use crate::pipeline;
+use crate::pipeline::{self, Survey};
 use crate::plan::build::counts;
+use crate::policy::Policy;
 use crate::report::Problems;
 use crate::report::audit::{Amount, Audit, Classifier, SCHEMA};
 use crate::report::text;
@@ -27,8 +28,23 @@ pub(super) struct AuditArgs {
 
 pub(super) async fn run(args: AuditArgs) -> CommandResult {
     let policy = args.policy.read()?;
-    let store = args.store.open()?;
-    let job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
+    let (_, audit) = look(&args.store, &args.policy, policy.as_ref()).await?;
+    if args.store.json {
+        json(&audit)?;
+    } else {
+        data(&text::audit(&audit, args.problems));
+    }
+    Ok(Exit::Done)
+}
+
+/// Looks at everything in the store.
+pub(super) async fn look(
+    at: &StoreArgs,
+    by: &PolicyArgsOf,
+    policy: Option<&Policy>,
+) -> Result<(Survey, Audit), Failure> {
+    let store = at.open()?;
+    let job = by.job(policy, at.manifest_cache(&store));
     let shown = Shown::of(&store);
     let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Everything, &System).await?;
     drop(shown);
@@ -52,10 +68,5 @@ pub(super) async fn run(args: AuditArgs) -> CommandResult {
         problems: Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash),
         requests: store.requests(),
     };
-    if args.store.json {
-        json(&audit)?;
-    } else {
-        data(&text::audit(&audit, args.problems));
-    }
-    Ok(Exit::Done)
+    Ok((survey, audit))
 }

@@ -33,6 +33,7 @@ mod policy;
 mod progress;
 mod restore;
 mod run;
+mod serve;
 mod status;
 
 /// The storage garbage collector for self-hosted container registries.
@@ -51,6 +52,8 @@ enum Command {
     Plan(plan::PlanArgs),
     /// The batch job: plan, check, sweep, report
     Run(run::RunArgs),
+    /// The sidecar: runs on a schedule, health and metrics on a port
+    Serve(Box<serve::ServeArgs>),
     /// Undo a run or one image of it, or list what can be undone
     Restore(restore::RestoreArgs),
     /// Show the lease, the trash, what is condemned and the last runs; never writes
@@ -222,6 +225,7 @@ async fn carry_out(command: Command) -> CommandResult {
         Command::Audit(args) => audit::run(args).await,
         Command::Plan(args) => plan::run(args).await,
         Command::Run(args) => run::run(args).await,
+        Command::Serve(args) => serve::run(*args).await,
         Command::Restore(args) => restore::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Policy(args) => policy::run(&args),

@@ -223,7 +223,8 @@ impl Schedule {
 
     /// The agenda to write after a run that needs no other soon. What was missed while it was under way is left out.
     pub fn end(&self, begun: &Agenda, now: Timestamp, success: bool, draw: f64) -> Agenda {
-        let due = self.after(begun.last_start.unwrap_or(now), draw);
+        // A clock that was set back during the run does not make the next one late.
+        let due = self.after(begun.last_start.unwrap_or(now).min(now), draw);
         Agenda {
             next_due: if due > now { due } else { self.after(now, draw) },
             failures: 0,

@@ -11,6 +11,7 @@ mod independent;
 mod interleave;
 mod properties;
 mod registry;
+mod sidecar;
 mod soak;
 mod support;
 mod sweepers;
