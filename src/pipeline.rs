@@ -20,8 +20,10 @@ use crate::sweep::state::{self, Memory};
 use crate::sweep::{self, Executed, Means, SweepError, taken};
 
 mod cycle;
+mod page;
 
 pub use cycle::{Cycle, Cycled};
+pub use page::history;
 
 /// What a command works with.
 #[derive(Debug)]

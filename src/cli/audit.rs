@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::html::HtmlArgs;
 use super::progress::Shown;
 use super::{CommandResult, Failure, LAYOUT, PolicyArgsOf, StoreArgs, data, json};
 use crate::clock::System;
@@ -14,6 +15,7 @@ use crate::policy::Policy;
 use crate::report::Problems;
 use crate::report::audit::{Amount, Audit, Classifier, SCHEMA};
 use crate::report::text;
+use crate::store::ReadStore;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct AuditArgs {
@@ -21,19 +23,24 @@ pub(super) struct AuditArgs {
     pub store: StoreArgs,
     #[command(flatten)]
     pub policy: PolicyArgsOf,
+    #[command(flatten)]
+    pub html: HtmlArgs,
     /// Name every problem
     #[arg(long, env = "REGSWEEP_PROBLEMS")]
     pub problems: bool,
 }
 
 pub(super) async fn run(args: AuditArgs) -> CommandResult {
+    args.html.check()?;
     let policy = args.policy.read()?;
-    let (_, audit) = look(&args.store, &args.policy, policy.as_ref()).await?;
+    let (store, survey, audit) = look(&args.store, &args.policy, policy.as_ref()).await?;
     if args.store.json {
         json(&audit)?;
     } else {
         data(&text::audit(&audit, args.problems));
     }
+    let contents = survey.contents(Some(audit.classes));
+    args.html.write(&args.store, &store, policy.as_ref(), Some(contents), None).await?;
     Ok(Exit::Done)
 }
 
@@ -42,7 +49,7 @@ pub(super) async fn look(
     at: &StoreArgs,
     by: &PolicyArgsOf,
     policy: Option<&Policy>,
-) -> Result<(Survey, Audit), Failure> {
+) -> Result<(ReadStore, Survey, Audit), Failure> {
     let store = at.open()?;
     let job = by.job(policy, at.manifest_cache(&store));
     let shown = Shown::of(&store);
@@ -68,5 +75,5 @@ pub(super) async fn look(
         problems: Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash),
         requests: store.requests(),
     };
-    Ok((survey, audit))
+    Ok((store, survey, audit))
 }

@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::pipeline::{self, Cycle, Cycled, Survey};
 use crate::plan::{Plan, Refusal};
 use crate::policy::Policy;
-use crate::store::{Identity, ReadStore, Requests, Tree};
+use crate::store::{ReadStore, Requests, Tree, WriteStore};
 use crate::sweep::Means;
 use crate::sweep::cache::{Caches, ReadOnly};
 use crate::sweep::recover::Recovered;
@@ -76,7 +76,7 @@ pub(super) struct CarriedOut {
     /// The run's name.
     pub run: String,
     /// The store.
-    pub store: Identity,
+    pub store: WriteStore,
     /// Interrupted runs that were looked after.
     pub recovered: Vec<Recovered>,
     /// What was done.
@@ -138,11 +138,11 @@ impl CycleArgs {
         released?;
         Ok(CarriedOut {
             run: session.run,
-            store: store.read().identity().clone(),
             recovered: session.recovered,
             cycled,
             keeps_trash: !job.limits.trash_keep.is_zero(),
             requests: store.read().requests(),
+            store,
         })
     }
 

@@ -28,9 +28,11 @@ use crate::sweep::cache::Caches;
 mod audit;
 mod cycle;
 mod demo;
+mod html;
 mod plan;
 mod policy;
 mod progress;
+mod pulls;
 mod restore;
 mod run;
 mod serve;
@@ -58,6 +60,8 @@ enum Command {
     Restore(restore::RestoreArgs),
     /// Show the lease, the trash, what is condemned and the last runs; never writes
     Status(status::StatusArgs),
+    /// Remember when images were pulled, for policies that go by it
+    Pulls(pulls::PullsArgs),
     /// Check a policy file, or show a preset
     Policy(policy::PolicyArgs),
     /// Make a small registry with everything in it that goes wrong, and walk through it
@@ -228,6 +232,7 @@ async fn carry_out(command: Command) -> CommandResult {
         Command::Serve(args) => serve::run(*args).await,
         Command::Restore(args) => restore::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Pulls(args) => pulls::run(args).await,
         Command::Policy(args) => policy::run(&args),
         Command::Demo(args) => demo::run(&args).await,
     }

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
+use super::html::HtmlArgs;
 use super::progress::Shown;
 use super::{CacheArgs, CommandResult, LAYOUT, PolicyArgsOf, StoreArgs, data, json, talk, usage};
 use crate::clock::System;
@@ -14,6 +15,7 @@ use crate::inventory::Depth;
 use crate::pipeline;
 use crate::plan::Plan;
 use crate::report::Problems;
+use crate::report::html::{self, Planned};
 use crate::report::text::{self, Detail, PlanText};
 use crate::store::Requests;
 
@@ -25,6 +27,8 @@ pub(super) struct PlanArgs {
     pub policy: PolicyArgsOf,
     #[command(flatten)]
     pub cache: CacheArgs,
+    #[command(flatten)]
+    pub html: HtmlArgs,
     /// Write the plan to a file that `run --plan` carries out
     #[arg(long, value_name = "FILE", env = "REGSWEEP_OUT")]
     pub out: Option<PathBuf>,
@@ -44,6 +48,7 @@ struct PlanReport<'r> {
 }
 
 pub(super) async fn run(args: PlanArgs) -> CommandResult {
+    args.html.check()?;
     let policy = args.policy.read()?;
     // A store that cannot be written to: a plan that deleted would not compile.
     let store = args.store.open()?;
@@ -69,6 +74,7 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
             path.display()
         ));
     }
+    let planned = Planned::of(&plan, &refusals, html::Standing::Made);
     let problems = Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash);
     let requests = store.requests();
     if args.store.json {
@@ -89,5 +95,7 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
         };
         data(&text::plan(&said));
     }
+    let contents = survey.contents(None);
+    args.html.write(&args.store, &store, policy.as_ref(), Some(contents), Some(planned)).await?;
     Ok(if refusals.is_empty() { Exit::Done } else { Exit::Refused })
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::cycle::{Audience, CarriedOut, CycleArgs};
+use super::html::HtmlArgs;
 use super::progress::Shown;
 use super::{CommandResult, Failure, Stop, audit, data, json, plan as plan_command, talk, usage};
 use crate::config::values::Period;
@@ -15,6 +16,7 @@ use crate::pipeline::{Cycled, Survey};
 use crate::plan::{Condemned, Mode, Plan, Refusal};
 use crate::policy::Policy;
 use crate::report::Problems;
+use crate::report::html::{Contents, Planned, Standing};
 use crate::report::text::{self, Detail, PlanText};
 use crate::store::{ReadStore, Requests};
 use crate::sweep::Executed;
@@ -23,6 +25,8 @@ use crate::sweep::Executed;
 pub(super) struct RunArgs {
     #[command(flatten)]
     pub cycle: CycleArgs,
+    #[command(flatten)]
+    pub html: HtmlArgs,
     /// Carry out exactly this plan, checked again
     #[arg(long, value_name = "FILE", env = "REGSWEEP_PLAN", conflicts_with_all = ["report_orphans", "dry_run"])]
     pub plan: Option<PathBuf>,
@@ -72,14 +76,17 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
         return audit::run(audit::AuditArgs {
             store: args.cycle.store,
             policy: args.cycle.policy,
+            html: args.html,
             problems: true,
         })
         .await;
     }
     if args.dry_run {
-        let RunArgs { cycle: CycleArgs { store, policy, cache, .. }, all, .. } = args;
-        return plan_command::run(plan_command::PlanArgs { store, policy, cache, out: None, all }).await;
+        let RunArgs { cycle: CycleArgs { store, policy, cache, .. }, html, all, .. } = args;
+        return plan_command::run(plan_command::PlanArgs { store, policy, cache, html, out: None, all })
+            .await;
     }
+    args.html.check()?;
     let (policy, given) = match &args.plan {
         Some(path) => {
             let (of_plan, plan) = read_plan(path)?;
@@ -90,10 +97,11 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
     };
     let stop = Stop::listen(args.max_runtime);
     let read_before = given.is_some() && !args.all;
-    let mut reader = Reader { args: &args, read_before, problems: None, shown: None };
+    let mut reader = Reader::of(&args, read_before);
     let carried = args.cycle.carry_out(policy.as_ref(), given, &stop, &mut reader).await?;
-    let problems = reader.problems.unwrap_or_default();
-    let exit = tell(&args, &carried, &problems)?;
+    let Reader { problems, contents, planned, .. } = reader;
+    let exit = tell(&args, &carried, &problems.unwrap_or_default())?;
+    args.html.write(&args.cycle.store, carried.store.read(), policy.as_ref(), contents, planned).await?;
     Ok(stop.exit().unwrap_or(exit))
 }
 
@@ -103,7 +111,15 @@ struct Reader<'a> {
     /// A plan that comes from a file was read before.
     read_before: bool,
     problems: Option<Problems>,
+    contents: Option<Contents>,
+    planned: Option<Planned>,
     shown: Option<Shown>,
+}
+
+impl<'a> Reader<'a> {
+    fn of(args: &'a RunArgs, read_before: bool) -> Self {
+        Self { args, read_before, problems: None, contents: None, planned: None, shown: None }
+    }
 }
 
 impl Audience for Reader<'_> {
@@ -120,6 +136,12 @@ impl Audience for Reader<'_> {
             self.shown = Some(Shown::of(store));
         }
         self.problems.get_or_insert(found);
+        if self.args.html.html.is_some() {
+            self.contents.get_or_insert_with(|| survey.contents(None));
+            if !plan.mends || !refusals.is_empty() {
+                self.planned = Some(Planned::of(plan, refusals, Standing::CarriedOut));
+            }
+        }
     }
 
     fn ended(&mut self) {
@@ -158,7 +180,13 @@ fn tell(args: &RunArgs, carried: &CarriedOut, problems: &Problems) -> CommandRes
         for one in &mended {
             data(&text::mended(&one.run, &one.executed));
         }
-        data(&text::executed(&carried.run, &carried.store, executed, carried.keeps_trash, requests));
+        data(&text::executed(
+            &carried.run,
+            carried.store.read().identity(),
+            executed,
+            carried.keeps_trash,
+            requests,
+        ));
     }
     let Some(executed) = &cycled.executed else { return Ok(Exit::Refused) };
     after_word(args.cycle.policy.mode(), cycled, executed);

@@ -110,9 +110,12 @@ impl Batch {
             }
             Entry::SchedulerState => Record::Scheduler { key: key.to_owned(), size: meta.size },
             Entry::OwnState => Record::OwnState { key: key.to_owned(), size: meta.size },
-            Entry::FolderMarker | Entry::Foreign(_) => {
-                Record::Foreign { key: key.to_owned(), size: meta.size }
-            }
+            // A store that is walked for links holds no records.
+            Entry::Asset(_)
+            | Entry::Staged
+            | Entry::Bookkeeping
+            | Entry::FolderMarker
+            | Entry::Foreign(_) => Record::Foreign { key: key.to_owned(), size: meta.size },
         };
         self.records.push(record);
     }

@@ -174,7 +174,13 @@ impl RegistryLayout for Distribution {
             }
             Entry::Temporary { of, uuid } => format!("{of}.{uuid}.tmp"),
             Entry::SchedulerState => SCHEDULER_STATE.to_owned(),
-            Entry::UnknownDigest { .. } | Entry::OwnState | Entry::FolderMarker | Entry::Foreign(_) => {
+            Entry::UnknownDigest { .. }
+            | Entry::Asset(_)
+            | Entry::Staged
+            | Entry::Bookkeeping
+            | Entry::OwnState
+            | Entry::FolderMarker
+            | Entry::Foreign(_) => {
                 return None;
             }
         };

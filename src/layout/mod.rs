@@ -2,15 +2,18 @@
 //!
 //! A layout does no I/O: the scanner lists and reads, a layout only interprets names, and builds them. Keys are
 //! `/`-separated and relative to the registry's storage root (the directory or prefix that holds
-//! `docker/registry/v2`), without a leading slash.
+//! `docker/registry/v2`, or the blob stores of a repository manager), without a leading slash.
 
 use std::fmt;
 
 use crate::oci::Digest;
 
 pub mod distribution;
+pub mod nexus;
+pub mod properties;
 
 pub use distribution::Distribution;
+pub use nexus::Nexus;
 
 /// What one key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +89,12 @@ pub enum Entry<'k> {
         /// Algorithm and digits as the key has them, such as `tarsum/v1/sha256/0123…`.
         digest: &'k str,
     },
+    /// One of the two files of a blob of a Nexus blob store.
+    Asset(nexus::AssetKey<'k>),
+    /// What a repository manager has in hand: an upload, a blob about to be put in place, a record being replaced.
+    Staged,
+    /// What a repository manager writes down for itself. Never deleted.
+    Bookkeeping,
     /// `scheduler-state.json`: the store of a pull-through cache, which expires content by itself.
     SchedulerState,
     /// Our own state and trash, below [`OWN_STATE`].
@@ -139,7 +148,8 @@ pub enum ForeignReason {
     ShadowsBlob,
     /// The digits of a known algorithm are too few, too many, not hexadecimal or upper-case.
     MalformedDigest,
-    /// A blob's two-digit shard is not the beginning of its digest, or no two digits at all.
+    /// A blob's two-digit shard is not the beginning of its digest, or no two digits at all; or a blob lies in another
+    /// directory than that of its hash, where nobody looks for it.
     WrongShard,
     /// Below a component that starts with `_` and is not one of the layout's.
     ReservedName,
@@ -160,7 +170,7 @@ impl fmt::Display for ForeignReason {
                 "the key begins like a blob's: on a bucket the registry takes it for the blob and loses pushes"
             }
             Self::MalformedDigest => "the digest has the wrong length, upper-case or other digits",
-            Self::WrongShard => "the blob stands in the wrong two-digit directory",
+            Self::WrongShard => "the blob stands in the wrong directory",
             Self::ReservedName => "names that start with `_` are the layout's, and it has none such",
             Self::NoRepository => "not a part of any repository",
             Self::UploadName => "the upload's name is no UUID",
@@ -238,7 +248,7 @@ pub trait RegistryLayout: Send + Sync {
     fn classify_directory<'k>(&self, key: &'k str) -> Directory<'k>;
 
     /// The one key that classifies as `entry`. None for what has no key of its own: an unknown digest, our own state,
-    /// folder markers, foreign keys; and for names that would not read back as the same entry.
+    /// what a repository manager keeps for itself, folder markers, foreign keys, what another layout has; and for names that would not read back as the same entry.
     fn key(&self, entry: &Entry<'_>) -> Option<String>;
 
     /// The one directory that classifies as `directory`, without a trailing slash. None for what has none of its own.

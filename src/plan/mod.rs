@@ -19,6 +19,7 @@ mod freed;
 pub mod limits;
 mod mend;
 mod refusal;
+pub mod usage;
 
 pub use action::Action;
 pub use check::{CheckedPlan, Refused, World, check as check_plan};

@@ -10,6 +10,7 @@ mod full_disk;
 mod independent;
 mod interleave;
 mod properties;
+mod pulls;
 mod registry;
 mod sidecar;
 mod soak;

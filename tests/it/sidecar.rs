@@ -52,7 +52,8 @@ impl Sidecar {
     }
 
     pub fn of(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("regsweep starts");
+        let mut child =
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("regsweep starts");
         let mut lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
         let said = Arc::new(Mutex::new(String::new()));
         let address = loop {
@@ -89,7 +90,8 @@ impl Sidecar {
     pub fn sample(&self, name: &str) -> Option<f64> {
         let metrics = self.get("/metrics");
         assert_eq!(metrics.status, 200, "{metrics:?}");
-        let value = metrics.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?.to_owned();
+        let value =
+            metrics.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?.to_owned();
         Some(value.parse().unwrap())
     }
 
@@ -139,7 +141,8 @@ pub fn request(
     body: &str,
 ) -> Answer {
     let mut stream = TcpStream::connect(address).expect("it listens");
-    let mut text = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    let mut text =
+        format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     if !headers.iter().any(|(name, _)| *name == "host") {
         text.push_str(&format!("host: {address}\r\n"));
     }
@@ -158,7 +161,8 @@ pub fn request(
 
 /// Two images, one of which the policy takes.
 fn small_store(root: &Path) {
-    let mut builder = Builder::new(root, std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)).unwrap();
+    let mut builder =
+        Builder::new(root, std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)).unwrap();
     let mut random = SplitMix64::new(7);
     for tag in ["kept", "old"] {
         let layer = builder.blob(&random.bytes(1500)).unwrap();
@@ -383,7 +387,10 @@ fn a_port_that_is_taken_and_one_that_is_open_to_all() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let said = scene.refused(&["--listen", &address]).stderr;
-    assert!(said.contains(&format!("cannot listen on {address}: choose another address with --listen")), "{said}");
+    assert!(
+        said.contains(&format!("cannot listen on {address}: choose another address with --listen")),
+        "{said}"
+    );
     let said = scene.refused(&["--listen", "0.0.0.0:0"]).stderr;
     assert!(said.contains("give --token-file or REGSWEEP_TOKEN, or --tls-client-ca"), "{said}");
     let said = scene.refused(&["--offline"]).stderr;
@@ -480,6 +487,7 @@ fn metrics_are_those_of_the_readme_and_promtool_accepts_them() {
         .expect("promtool of Debian's package prometheus: tests/install");
     promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && said.trim().is_empty(), "{said}\n{text}");
 }
