@@ -165,7 +165,7 @@ impl CycleArgs {
                     });
                 }
                 ReadOnly::Unclear(why) => {
-                    talk(&format!("whether {registry} takes writes is not clear: {why}"))
+                    talk(&format!("whether {registry} takes writes is not clear: {why}"));
                 }
             }
         }

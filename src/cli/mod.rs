@@ -310,6 +310,15 @@ impl StoreArgs {
         Ok(ReadStore::open(&self.location()?, &self.access()?)?)
     }
 
+    /// Words that name the store on a command line.
+    fn address(&self, store: &ReadStore) -> Vec<String> {
+        let mut address = vec![store.identity().url.clone()];
+        if let Some(state) = &self.state {
+            address.extend(["--state".to_owned(), state.clone()]);
+        }
+        address
+    }
+
     /// The store, for a command that was asked to change it.
     fn open_to_change(&self) -> Result<WriteStore, Failure> {
         Ok(pipeline::open(&self.location()?, &self.access()?)?)

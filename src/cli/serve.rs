@@ -10,12 +10,14 @@ use clap::Args;
 use tokio::net::TcpListener;
 
 use super::cycle::CycleArgs;
+use super::pulls::IgnoreArgs;
 use super::{CommandResult, Failure, Stop, talk, usage};
 use crate::clock::System;
 use crate::config::registry::Secret;
 use crate::config::values::{Percentage, Period};
 use crate::exit::Exit;
 use crate::sidecar::board::Board;
+use crate::sidecar::events::Intake;
 use crate::sidecar::guard::Guard;
 use crate::sidecar::http::{self, Site, TlsFiles};
 use crate::sidecar::keeper::Keeper;
@@ -23,8 +25,10 @@ use crate::sidecar::schedule::{Rhythm, Schedule};
 use crate::sidecar::webhook::{self, Receiver};
 use crate::sidecar::window::Window;
 
+mod events;
 mod work;
 
+use events::Writer;
 use work::Routine;
 
 /// How long notices may still take when everything else has ended.
@@ -49,10 +53,10 @@ pub(super) struct ServeArgs {
     /// Stop each run cleanly after so long; the next one goes on
     #[arg(long, value_name = "DURATION", env = "REGSWEEP_MAX_RUNTIME")]
     pub max_runtime: Option<Period>,
-    /// Where to answer: /healthz and /readyz for everybody, /metrics for whoever may
+    /// Where to answer: /healthz and /readyz to everybody; to whoever may, a page at /, /metrics, and /events for the registry
     #[arg(long, value_name = "ADDRESS", env = "REGSWEEP_LISTEN", default_value = "127.0.0.1:9123")]
     pub listen: SocketAddr,
-    /// File with the token that everything but the probes asks for; or put it in REGSWEEP_TOKEN
+    /// File with the token that everything but the probes asks for; or put it in `REGSWEEP_TOKEN`
     #[arg(long, value_name = "FILE", env = "REGSWEEP_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
     /// Certificate to answer with, in PEM
@@ -67,9 +71,11 @@ pub(super) struct ServeArgs {
     /// Where to post a JSON document when a run finished, was refused, failed, or gave something back
     #[arg(long, value_name = "URL", env = "REGSWEEP_WEBHOOK", hide_env_values = true, value_parser = hidden)]
     pub webhook: Option<Secret>,
-    /// File with the bearer token to send there; or put it in REGSWEEP_WEBHOOK_TOKEN
+    /// File with the bearer token to send there; or put it in `REGSWEEP_WEBHOOK_TOKEN`
     #[arg(long, value_name = "FILE", env = "REGSWEEP_WEBHOOK_TOKEN_FILE")]
     pub webhook_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub ignore: IgnoreArgs,
 }
 
 /// An address that may hold a secret. Nothing is wrong with it yet: what says so would quote it.
@@ -117,10 +123,14 @@ pub(super) async fn run(args: ServeArgs) -> CommandResult {
         }
         None => (None, None),
     };
+    let intake = Arc::new(Intake::of(args.ignore.list()?, board.clone()));
+    let writer = Arc::new(Writer::of(args.cycle.store.clone(), intake.clone(), board.clone()));
+    let writing = tokio::spawn(events::write_on(writer.clone()));
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let answering = tokio::spawn(http::serve(listener, tls, Arc::new(Site { board: board.clone(), guard })));
-    talk(&format!("serving {location}, {schedule}; {scheme}://{address}/metrics"));
-    let routine = Routine::new(&args, policy, board.clone(), sender, stop.clone());
+    let site = Arc::new(Site { board: board.clone(), guard, intake, clock: Arc::new(System) });
+    let answering = tokio::spawn(http::serve(listener, tls, site));
+    talk(&format!("serving {location}, {schedule}; {scheme}://{address}/"));
+    let routine = Routine::new(&args, policy, board.clone(), sender, stop.clone(), writer.clone());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let holder = format!("{host}-{}", std::process::id());
     let keeper = Keeper {
@@ -139,6 +149,9 @@ pub(super) async fn run(args: ServeArgs) -> CommandResult {
         let _ = tokio::time::timeout(PARTING, sending).await;
     }
     answering.abort();
+    writing.abort();
+    // What the registry was told is taken is not forgotten.
+    writer.write().await;
     Ok(stop.exit().unwrap_or(Exit::Done))
 }
 

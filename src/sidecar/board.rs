@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::report::audit::Audit;
+use crate::report::html::Page;
 use crate::store::Requests;
 
 /// Runs that are remembered.
@@ -158,6 +159,23 @@ pub struct Totals {
     pub phase_seconds: BTreeMap<&'static str, f64>,
     /// Notices to the webhook: delivered, and given up.
     pub notices: (u64, u64),
+    /// Events of the registry.
+    pub events: Events,
+}
+
+/// Events of the registry, by what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Events {
+    /// Pulls that count.
+    pub pulls: u64,
+    /// Pulls of those who do not count.
+    pub ignored: u64,
+    /// Pushes, deletions and the like.
+    pub others: u64,
+    /// Events that were not understood.
+    pub not_understood: u64,
+    /// Deliveries that were answered otherwise than 200.
+    pub declined: u64,
 }
 
 /// What the last look at the store found.
@@ -194,6 +212,12 @@ pub struct Facts {
     pub holdings: Holdings,
     /// Why that is not known, or not known anew.
     pub look_problem: Option<String>,
+    /// The page of the last look.
+    pub page: Option<Arc<Page>>,
+    /// Why events wait that are to be written.
+    pub events_problem: Option<String>,
+    /// When the registry last told of something.
+    pub last_event: Option<Timestamp>,
     /// The last runs of this process, the latest first.
     pub runs: VecDeque<Arc<RunFacts>>,
     /// Sums over all of them.

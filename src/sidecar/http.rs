@@ -1,13 +1,16 @@
-//! One port: health, metrics, the page. What is not for all asks the guard first.
+//! One port: health, metrics, the page, and the registry's events. What is not for all asks the guard first.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,8 +22,11 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::board::{Board, Role};
+use super::events::{Declined, Intake};
 use super::guard::Guard;
-use super::metrics;
+use super::{metrics, page};
+use crate::clock::Clock;
+use crate::report::html::content_security_policy;
 
 mod tls;
 
@@ -44,21 +50,19 @@ const HEADER_BYTES: usize = 16 * 1024;
 /// A request's headers.
 const HEADERS: usize = 64;
 
-/// What is sent with every answer. Nothing here is to be framed, guessed at, kept, or sent on; scripts and styles are the
-/// page's own.
-const SECURITY: [(HeaderName, HeaderValue); 5] = [
-    (
-        http::header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
-             form-action 'none'; frame-ancestors 'none'",
-        ),
-    ),
+/// Bytes of a request's body. A registry posts one event or a few.
+const BODY_BYTES: usize = 1024 * 1024;
+
+/// What is sent with every answer: nothing here is to be framed, guessed at, kept, or sent on.
+const SECURITY: [(HeaderName, HeaderValue); 4] = [
     (http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (http::header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (http::header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
+
+/// What a browser may do with what is no page.
+const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
 /// What the port answers with.
 pub struct Site {
@@ -66,6 +70,10 @@ pub struct Site {
     pub board: Arc<Board>,
     /// Who may see it.
     pub guard: Guard,
+    /// Where the registry's events go.
+    pub intake: Arc<Intake>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -120,17 +128,18 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, site: Arc<Site>,
 
 impl Site {
     async fn answer(&self, request: Request<Incoming>, verified: bool) -> Answer {
-        let mut answer = self.route(&request, verified);
-        answer.headers_mut().extend(SECURITY.map(|(name, value)| (name, value)));
-        if request.method() == Method::HEAD {
+        let head = request.method() == Method::HEAD;
+        let mut answer = self.route(request, verified).await;
+        answer.headers_mut().extend(SECURITY);
+        answer.headers_mut().entry(CONTENT_SECURITY_POLICY).or_insert(NOTHING);
+        if head {
             *answer.body_mut() = Full::default();
         }
         answer
     }
 
-    fn route(&self, request: &Request<Incoming>, verified: bool) -> Answer {
+    async fn route(&self, request: Request<Incoming>, verified: bool) -> Answer {
         let path = request.uri().path();
-        let known = matches!(path, "/" | "/metrics");
         // Probes come without credentials, and learn nothing.
         if !matches!(path, "/healthz" | "/readyz") && !self.guard.admits(request.headers(), verified) {
             let mut answer = text(StatusCode::UNAUTHORIZED, "a token is needed\n");
@@ -138,9 +147,13 @@ impl Site {
             answer.headers_mut().insert(WWW_AUTHENTICATE, realm);
             return answer;
         }
-        if known && request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "it can only be read\n");
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let (allowed, fits) = match path {
+            "/events" => ("POST", request.method() == Method::POST),
+            _ => ("GET, HEAD", matches!(*request.method(), Method::GET | Method::HEAD)),
+        };
+        if !fits {
+            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, &format!("only {allowed}\n"));
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
             return answer;
         }
         match path {
@@ -154,7 +167,39 @@ impl Site {
                 answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
                 answer
             }
-            _ => text(StatusCode::NOT_FOUND, "there is /healthz, /readyz and /metrics\n"),
+            "/" => {
+                let mut answer = text(StatusCode::OK, &page::render(&self.board.facts(), self.clock.now()));
+                let policy = format!("{}; frame-ancestors 'none'", content_security_policy());
+                let headers = answer.headers_mut();
+                headers.insert(CONTENT_SECURITY_POLICY, policy.parse().unwrap_or(NOTHING));
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+                answer
+            }
+            "/events" => self.events(request).await,
+            _ => text(StatusCode::NOT_FOUND, "there is /, /metrics, /events, /healthz and /readyz\n"),
+        }
+    }
+
+    /// The registry's notification endpoint.
+    async fn events(&self, request: Request<Incoming>) -> Answer {
+        // What a page in a browser could send here without asking has another type.
+        let kind =
+            request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !(kind.starts_with("application/") && kind.ends_with("json")) {
+            return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "events are JSON\n");
+        }
+        let Ok(body) = Limited::new(request.into_body(), BODY_BYTES).collect().await else {
+            return text(StatusCode::PAYLOAD_TOO_LARGE, "too large, or broken off\n");
+        };
+        match self.intake.take(&body.to_bytes(), self.clock.now()) {
+            Ok(()) => text(StatusCode::OK, "taken\n"),
+            Err(declined @ Declined::Events(_)) => text(StatusCode::BAD_REQUEST, &format!("{declined}\n")),
+            Err(declined @ Declined::Busy) => {
+                let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, &format!("{declined}\n"));
+                answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("30"));
+                answer
+            }
         }
     }
 }

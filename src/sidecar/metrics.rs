@@ -176,6 +176,18 @@ fn sums(writer: &mut Writer, facts: &Facts) {
     writer.counter("written_bytes", "Bytes written to the store", cost.bytes_written);
     let phases = totals.phase_seconds.iter().map(|(phase, seconds)| ((*phase).to_owned(), *seconds));
     writer.counters("phase_seconds", "Seconds by what was done in them", "phase", phases);
+    let events = &totals.events;
+    let events = [
+        ("pull", events.pulls),
+        ("ignored_pull", events.ignored),
+        ("other", events.others),
+        ("not_understood", events.not_understood),
+    ];
+    let events = events.into_iter().map(|(kind, count)| (kind.to_owned(), float(count)));
+    writer.counters("events", "Events of the registry, by what they are", "kind", events);
+    let declined = totals.events.declined;
+    writer.counter("declined_deliveries", "Deliveries of events that were not answered 200", declined);
+    writer.time("last_event_timestamp_seconds", "When the registry last told of something", facts.last_event);
     let (delivered, lost) = totals.notices;
     let notices = [("delivered", delivered), ("given_up", lost)];
     let notices = notices.into_iter().map(|(result, count)| (result.to_owned(), float(count)));

@@ -207,7 +207,7 @@ mod tests {
             for status in statuses {
                 let (stream, _) = listener.accept().unwrap();
                 let mut reader = BufReader::new(stream);
-                let (mut head, mut length) = (String::new(), 0);
+                let (mut lines_of_head, mut length) = (String::new(), 0);
                 loop {
                     let mut line = String::new();
                     reader.read_line(&mut line).unwrap();
@@ -217,11 +217,11 @@ mod tests {
                     if line.trim().is_empty() {
                         break;
                     }
-                    head.push_str(&line.to_ascii_lowercase());
+                    lines_of_head.push_str(&line.to_ascii_lowercase());
                 }
                 let mut body = vec![0; length];
                 reader.read_exact(&mut body).unwrap();
-                told.send(format!("{head}\n{}", String::from_utf8(body).unwrap())).unwrap();
+                told.send(format!("{lines_of_head}\n{}", String::from_utf8(body).unwrap())).unwrap();
                 let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
                 reader.get_mut().write_all(answer.as_bytes()).unwrap();
             }

@@ -59,8 +59,7 @@ impl Sidecar {
         let address = loop {
             let line = lines.next().expect("it says where it listens").expect("its stderr");
             said.lock().unwrap().push_str(&format!("{line}\n"));
-            if let Some((_, rest)) = line.split_once("://").filter(|_| line.starts_with("serving ")) {
-                let rest = rest.rsplit("://").next().unwrap();
+            if let Some((_, rest)) = line.rsplit_once("://").filter(|_| line.starts_with("serving ")) {
                 break rest.split('/').next().unwrap().parse().expect("an address");
             }
         };
@@ -440,6 +439,25 @@ fn answers_say_how_they_may_be_used_and_requests_are_bounded() {
         assert!(answer.head.contains(header), "no {header} in {}", answer.head);
     }
     assert_eq!(sidecar.request("POST", "/metrics", &[], "").status, 405);
+    assert_eq!(sidecar.get("/events").status, 405);
+    let envelope = "{\"events\":[]}";
+    let json = ("content-type", "application/vnd.docker.distribution.events.v2+json");
+    assert_eq!(sidecar.request("POST", "/events", &[json], envelope).status, 200);
+    // As a page in a browser could send it.
+    assert_eq!(sidecar.request("POST", "/events", &[("content-type", "text/plain")], envelope).status, 415);
+    assert_eq!(sidecar.request("POST", "/events", &[json], "{}").status, 400);
+    let large = format!("{{\"events\":[\"{}\"]}}", "x".repeat(1 << 20));
+    assert_eq!(sidecar.request("POST", "/events", &[json], &large).status, 413);
+    let page = sidecar.get("/");
+    assert!(
+        page.head.contains("content-security-policy: default-src 'none'; style-src 'sha256-"),
+        "{}",
+        page.head
+    );
+    assert!(
+        page.head.contains("content-type: text/html") && page.body.contains("The next run begins at"),
+        "{page:?}"
+    );
     assert_eq!(sidecar.request("HEAD", "/metrics", &[], "").body, "");
     assert_eq!(sidecar.get("/nowhere").status, 404);
     let long = "x".repeat(40_000);

@@ -5,15 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::ServeArgs;
+use super::events::Writer;
 use crate::cli::audit;
 use crate::cli::cycle::{Audience, CarriedOut};
-use crate::cli::{Failure, Stop, data, talk};
+use crate::cli::{Failure, LAYOUT, Stop, data, talk};
 use crate::clock::{Clock as _, System};
 use crate::exit::Exit;
 use crate::inventory::scan::ScanError;
-use crate::pipeline::{PipelineError, Survey};
+use crate::layout::RegistryLayout as _;
+use crate::pipeline::{self, PipelineError, Survey};
 use crate::plan::{Plan, Refusal};
 use crate::policy::Policy;
+use crate::report::html::{Page, Planned, Standing};
 use crate::report::text;
 use crate::sidecar::board::{Board, Ending, Facts, Holdings, RunFacts};
 use crate::sidecar::keeper::{Trouble, Work};
@@ -35,6 +38,7 @@ pub(super) struct Routine<'r> {
     board: Arc<Board>,
     sender: Option<Sender>,
     stop: Stop,
+    writer: Arc<Writer>,
 }
 
 impl<'r> Routine<'r> {
@@ -44,25 +48,49 @@ impl<'r> Routine<'r> {
         board: Arc<Board>,
         sender: Option<Sender>,
         stop: Stop,
+        writer: Arc<Writer>,
     ) -> Self {
         let policy = Mutex::new(policy.map(Arc::new));
-        Self { args, policy, problem: Mutex::default(), board, sender, stop }
+        Self { args, policy, problem: Mutex::default(), board, sender, stop, writer }
     }
 
     fn policy(&self) -> Option<Arc<Policy>> {
         self.policy.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn look_at_store(&self) -> Result<Holdings, Failure> {
+    /// What the store holds, and the page that tells it, with what the next run would do.
+    async fn look_at_store(&self) -> Result<(Holdings, Page), Failure> {
+        let cycle = &self.args.cycle;
         let policy = self.policy();
-        let (survey, audit) =
-            audit::look(&self.args.cycle.store, &self.args.cycle.policy, policy.as_deref()).await?;
-        Ok(Holdings {
+        let (store, survey, audit) = audit::look(&cycle.store, &cycle.policy, policy.as_deref()).await?;
+        let mut job = cycle.policy.job(policy.as_deref(), None);
+        job.purge_ban = cycle.cache.caches(&cycle.store)?.purge_ban();
+        let (contents, planned) = tokio::task::block_in_place(|| {
+            let plan = survey.plan(&store, &LAYOUT, &job);
+            let planned = match survey.check(plan, &store, &job) {
+                Ok(checked) => Planned::of(checked.plan(), &[], Standing::Made),
+                Err(refused) => Planned::of(&refused.plan, &refused.refusals, Standing::Refused),
+            };
+            (survey.contents(Some(audit.classes.clone())), planned)
+        });
+        let page = Page {
+            written: System.now(),
+            store: store.identity().clone(),
+            layout: LAYOUT.name().into(),
+            address: cycle.store.address(&store),
+            policy: policy.as_ref().map(|policy| policy.origin().to_owned()),
+            notices: Vec::new(),
+            contents: Some(contents),
+            planned: Some(planned),
+            history: pipeline::history(&store).await?,
+        };
+        let holdings = Holdings {
             audit: Some(Arc::new(audit)),
             condemned: survey.memory.condemned.len() as u64,
             trash_objects: survey.memory.trash.len() as u64,
             trash_bytes: survey.memory.trash.iter().map(|item| item.size).sum(),
-        })
+        };
+        Ok((holdings, page))
     }
 }
 
@@ -98,6 +126,8 @@ impl Work for Routine<'_> {
 
     async fn run(&self) -> RunFacts {
         self.refresh();
+        // What the registry told is known to the run.
+        self.writer.write().await;
         let mut facts = RunFacts::begun(System.now());
         let stop = self.stop.within(self.args.max_runtime);
         let mut watch = Watch::default();
@@ -131,14 +161,13 @@ impl Work for Routine<'_> {
 
     async fn look(&self) {
         match self.look_at_store().await {
-            Ok(holdings) => self.board.note(|facts| {
-                if let Some(audit) = &holdings.audit {
-                    facts.store.clone_from(&audit.store.url);
-                }
+            Ok((holdings, page)) => self.board.note(|facts| {
+                facts.store.clone_from(&page.store.url);
+                facts.page = Some(Arc::new(page));
                 (facts.holdings, facts.look_problem) = (holdings, None);
             }),
             Err(failure) => {
-                self.board.note(|facts| facts.look_problem = Some(format!("{:#}", failure.error)))
+                self.board.note(|facts| facts.look_problem = Some(format!("{:#}", failure.error)));
             }
         }
     }
