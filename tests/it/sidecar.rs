@@ -1,6 +1,7 @@
 //! The sidecar as a process: what it answers, what it does when something goes wrong, and how it ends.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -8,16 +9,20 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use regsweep::clock::System;
+use regsweep::store::{Access, WriteStore};
+use regsweep::sweep::lease::Lease;
 use regsweep::synth::{Builder, ImageSpec, SplitMix64};
 
 use crate::registry::command::{Finished, regsweep, regsweep_command};
 
+mod registry;
 mod tls;
 
 /// A policy that takes every tag but one, with the shortest times.
 pub const POLICY: &str = "\
 version: 1
-grace: 0
+grace: 1s
 limits: { tags: 100%, bytes: 100%, repository_may_empty: true }
 classes:
   kept: { match: [\"kept\"] }
@@ -35,6 +40,8 @@ pub struct Sidecar {
     child: Child,
     pub address: SocketAddr,
     said: Arc<Mutex<String>>,
+    /// Sent with each request.
+    token: Option<String>,
 }
 
 /// An answer to a request.
@@ -58,7 +65,7 @@ impl Sidecar {
         let said = Arc::new(Mutex::new(String::new()));
         let address = loop {
             let line = lines.next().expect("it says where it listens").expect("its stderr");
-            said.lock().unwrap().push_str(&format!("{line}\n"));
+            said.lock().unwrap().extend([line.as_str(), "\n"]);
             if let Some((_, rest)) = line.rsplit_once("://").filter(|_| line.starts_with("serving ")) {
                 break rest.split('/').next().unwrap().parse().expect("an address");
             }
@@ -66,10 +73,10 @@ impl Sidecar {
         let heard = said.clone();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                heard.lock().unwrap().push_str(&format!("{line}\n"));
+                heard.lock().unwrap().extend([line.as_str(), "\n"]);
             }
         });
-        Self { child, address, said }
+        Self { child, address, said, token: None }
     }
 
     /// What it has said.
@@ -77,8 +84,16 @@ impl Sidecar {
         self.said.lock().unwrap().clone()
     }
 
+    /// The same, with requests that show this token.
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.token = Some(format!("Bearer {token}"));
+        self
+    }
+
     pub fn get(&self, path: &str) -> Answer {
-        self.request("GET", path, &[], "")
+        let headers: Vec<(&str, &str)> =
+            self.token.iter().map(|token| ("authorization", token.as_str())).collect();
+        self.request("GET", path, &headers, "")
     }
 
     pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -143,10 +158,10 @@ pub fn request(
     let mut text =
         format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     if !headers.iter().any(|(name, _)| *name == "host") {
-        text.push_str(&format!("host: {address}\r\n"));
+        let _ = write!(text, "host: {address}\r\n");
     }
     for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(text, "{name}: {value}\r\n");
     }
     // It may answer and hang up before it has read everything.
     let _ = stream.write_all(format!("{text}\r\n{body}").as_bytes());
@@ -236,7 +251,7 @@ fn it_runs_when_a_run_is_due_and_ends_when_it_is_told() {
 fn a_run_in_hand_is_given_up_after_its_step_when_it_is_told_to_end() {
     let scene = Scene::new();
     let (store, policy) = (scene.store(), scene.policy());
-    let sidecar = Sidecar::start(&[&store, "-p", &policy, "--settle", "1h"]);
+    let sidecar = Sidecar::start(&[&store, "-p", &policy, "--settle", "1h", "--every", "1s"]);
     // It has taken tags away and waits for pushes to settle.
     for _ in 0..1200 {
         if scene.status()["runs"].as_array().is_some_and(|runs| runs.iter().any(|run| run["ended"] == true)) {
@@ -279,37 +294,36 @@ fn what_is_remembered_outlives_a_crash() {
 fn a_second_replica_stands_by() {
     let scene = Scene::new();
     let (store, policy) = (scene.store(), scene.policy());
-    let first = Sidecar::start(&[&store, "-p", &policy, "--settle", "1h"]);
-    first.until("regsweep_run_in_progress", 1.0);
-    let second = Sidecar::start(&[&store, "-p", &policy, "--settle", "1h"]);
+    let arguments = [store.as_str(), "-p", &policy, "--settle", "1h", "--every", "1s"];
+    let first = Sidecar::start(&arguments);
+    // It waits for pushes to settle, under the lease.
+    for _ in 0..1200 {
+        if scene.status()["runs"].as_array().is_some_and(|runs| runs.iter().any(|run| run["ended"] == true)) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let second = Sidecar::start(&arguments);
     second.until("regsweep_standby", 1.0);
-    assert_eq!(second.sample("regsweep_run_in_progress"), Some(0.0));
+    second.until("regsweep_runs_total{result=\"standby\"}", 2.0);
     assert_eq!(second.get("/readyz").status, 200);
-    // Another schedule does not make it begin beside the lease either.
+    assert_eq!(first.sample("regsweep_run_in_progress"), Some(1.0));
     assert_eq!(first.sample("regsweep_standby"), Some(0.0));
 }
 
 #[test]
 fn whoever_holds_the_lease_is_let_finish() {
     let scene = Scene::new();
-    let (store, policy) = (scene.store(), scene.policy());
-    let mut job = regsweep_command(["run", &store, "-p", &policy, "--settle", "1h"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    for _ in 0..1200 {
-        if scene.status()["lease"]["held"] == true {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let sidecar = scene.serve(&[]);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let store = WriteStore::open(&scene.store().parse().unwrap(), &Access::DEFAULT).unwrap();
+    let skew = jiff::SignedDuration::from_mins(5);
+    let lease = runtime.block_on(Lease::take(&store, &System, "a-job", skew)).unwrap();
+    let sidecar = scene.serve(&["--every", "1s"]);
     sidecar.until("regsweep_runs_total{result=\"standby\"}", 1.0);
-    assert_eq!(sidecar.sample("regsweep_standby"), Some(1.0));
     assert!(sidecar.said().contains("standing by: "), "{}", sidecar.said());
-    job.kill().unwrap();
-    job.wait().unwrap();
+    assert_eq!(sidecar.sample("regsweep_runs_total{result=\"done\"}"), Some(0.0));
+    runtime.block_on(lease.release()).unwrap();
+    sidecar.until("regsweep_runs_total{result=\"done\"}", 1.0);
 }
 
 #[test]
@@ -427,6 +441,7 @@ fn the_token_opens_what_is_not_for_probes() {
 fn answers_say_how_they_may_be_used_and_requests_are_bounded() {
     let scene = Scene::new();
     let sidecar = scene.serve(&["--every", "6h"]);
+    sidecar.until("regsweep_runs_total{result=\"done\"}", 1.0);
     let answer = sidecar.get("/metrics");
     for header in [
         "content-security-policy: default-src 'none';",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The pipeline in the order in which data flows, and the vocabulary before it.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "oci",
     "config::values",
     "store",
