@@ -8,11 +8,8 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
-use tokio::sync::watch;
 
-use crate::clock::{Clock, System};
 use crate::config::registry::RegistryConfig;
-use crate::config::values::Period;
 use crate::exit::{Exit, TABLE};
 use crate::inventory::manifest_cache::ManifestCache;
 use crate::inventory::scan::ScanError;
@@ -24,10 +21,12 @@ use crate::policy::Policy;
 use crate::store::{Access, Location, ReadStore, StoreError, Tree, WriteStore};
 use crate::sweep::SweepError;
 use crate::sweep::cache::Caches;
+use stop::Stop;
 
 mod audit;
 mod cycle;
 mod demo;
+mod explain;
 mod html;
 mod plan;
 mod policy;
@@ -37,6 +36,7 @@ mod restore;
 mod run;
 mod serve;
 mod status;
+mod stop;
 
 /// The storage garbage collector for self-hosted container registries.
 #[derive(Debug, Parser)]
@@ -52,9 +52,11 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Say what would go and why; never writes
     Plan(plan::PlanArgs),
+    /// Say why a tag, manifest or blob stays or goes, and what pins it; never writes
+    Explain(explain::ExplainArgs),
     /// The batch job: plan, check, sweep, report
     Run(run::RunArgs),
-    /// The sidecar: runs on a schedule, health and metrics on a port
+    /// The sidecar: runs on a schedule, a page, metrics and the registry's events on a port
     Serve(Box<serve::ServeArgs>),
     /// Undo a run or one image of it, or list what can be undone
     Restore(restore::RestoreArgs),
@@ -228,6 +230,7 @@ async fn carry_out(command: Command) -> CommandResult {
     match command {
         Command::Audit(args) => audit::run(args).await,
         Command::Plan(args) => plan::run(args).await,
+        Command::Explain(args) => explain::run(args).await,
         Command::Run(args) => run::run(args).await,
         Command::Serve(args) => serve::run(*args).await,
         Command::Restore(args) => restore::run(args).await,
@@ -371,49 +374,6 @@ fn read_policy(path: &std::path::Path) -> Result<Policy, Failure> {
         .with_context(|| format!("cannot read the policy {origin}"))
         .map_err(usage)?;
     Policy::parse(&text, &origin).map_err(usage)
-}
-
-/// Says when to stop: on a signal, or when the time is over. The step in hand is always finished.
-#[derive(Debug, Clone)]
-struct Stop {
-    /// The signal's number; 0 while there is none.
-    signal: watch::Receiver<u8>,
-    deadline: Option<jiff::Timestamp>,
-}
-
-impl Stop {
-    fn listen(max_runtime: Option<Period>) -> Self {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (told, heard) = watch::channel(0);
-        for (kind, number) in [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15)] {
-            let told = told.clone();
-            if let Ok(mut signals) = signal(kind) {
-                tokio::spawn(async move {
-                    if signals.recv().await.is_some() {
-                        told.send_replace(number);
-                    }
-                });
-            }
-        }
-        Self { signal: heard, deadline: None }.within(max_runtime)
-    }
-
-    /// The same, for work that may take so long from now on.
-    fn within(&self, max_runtime: Option<Period>) -> Self {
-        let deadline = max_runtime.and_then(|limit| System.now().checked_add(limit.as_duration()).ok());
-        Self { signal: self.signal.clone(), deadline }
-    }
-
-    fn requested(&self) -> bool {
-        *self.signal.borrow() != 0 || self.deadline.is_some_and(|deadline| System.now() >= deadline)
-    }
-
-    fn exit(&self) -> Option<Exit> {
-        match *self.signal.borrow() {
-            0 => None,
-            number => Some(Exit::Signal(number)),
-        }
-    }
 }
 
 static LAYOUT: Distribution = Distribution;
