@@ -109,11 +109,11 @@ pub(super) async fn run(args: ServeArgs) -> CommandResult {
     // What cannot be read at the start has no earlier one to go by.
     let policy = args.cycle.policy.read()?;
     let location = args.cycle.store.location()?;
-    let (listener, address) = args.listen().await?;
-    let tls = args.tls()?;
     let token = secret(args.token_file.as_ref(), "REGSWEEP_TOKEN")?;
-    let guard = Guard::of(address, token, args.tls_client_ca.is_some()).map_err(usage)?;
+    let guard = Guard::of(args.listen, token, args.tls_client_ca.is_some()).map_err(usage)?;
+    let tls = args.tls()?;
     let receiver = args.receiver()?;
+    let (listener, address) = args.listen().await?;
     let board = Arc::new(Board::of(location.to_string(), schedule.to_string()));
     let stop = Stop::listen(None);
     let (sender, sending) = match receiver {

@@ -73,9 +73,10 @@ impl Rhythm {
     /// [`ScheduleError::Cron`], [`ScheduleError::Never`].
     pub fn cron(text: &str) -> Result<Self, ScheduleError> {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let cron = parser
-            .parse(text)
-            .map_err(|error| ScheduleError::Cron { text: text.to_owned(), why: error.to_string() })?;
+        let cron = parser.parse(text).map_err(|error| ScheduleError::Cron {
+            text: text.to_owned(),
+            why: error.to_string().trim_end_matches('.').to_owned(),
+        })?;
         let rhythm = Self::Cron(Box::new(cron), text.trim().to_owned());
         match rhythm.following(Timestamp::UNIX_EPOCH) {
             Some(_) => Ok(rhythm),

@@ -123,7 +123,14 @@ fn the_tutorial_of_the_readme_works() {
         assert!(output.status.success(), "{block}\n{errors}");
         said.push_str(&String::from_utf8_lossy(&output.stdout));
     }
-    assert!(said.contains("regsweep_run"), "{said}");
+    assert!(said.contains("regsweep_run_in_progress"), "{said}");
+    let token = std::fs::read_to_string(directory.path().join("shop/token")).unwrap();
+    let bearer = format!("Bearer {}", token.trim());
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], ports[1]));
+    let metrics = super::request(address, "GET", "/metrics", &[("authorization", &bearer)], "").body;
+    // It looks again a minute after it took something.
+    let runs = ["regsweep_run_in_progress 1.0\n", "regsweep_runs_total{result=\"done\"} 1.0\n"];
+    assert!(runs.iter().any(|line| metrics.contains(line)), "{metrics}");
     assert!(said.contains("shop/web:v1.0.0"), "{said}");
     let page = std::fs::read_to_string(directory.path().join("shop/page.html")).unwrap();
     assert!(page.contains("<!DOCTYPE html>"), "{page}");
