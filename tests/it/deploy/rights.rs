@@ -14,7 +14,8 @@ use super::{documents, read};
 use crate::buckets::http;
 use crate::buckets::process::Process;
 use crate::buckets::servers;
-use crate::support::present;
+use crate::registry::command::POLICY;
+use crate::support::{Picture, present};
 
 fn policy(name: &str) -> Value {
     documents(name, &read(&format!("iam/{name}"))).remove(0)
@@ -31,7 +32,7 @@ fn actions(policy: &Value) -> BTreeSet<String> {
 #[test]
 fn an_audit_may_change_nothing_and_a_sweep_what_the_readme_says() {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let named: BTreeSet<String> = super::words(&readme, "s3:", |letter| letter.is_ascii_alphabetic() || letter == ':')
+    let named: BTreeSet<String> = super::words(&readme, "s3:", |letter| letter.is_ascii_alphanumeric() || letter == ':')
         .filter(|word| word.len() > "s3:".len())
         .map(str::to_owned)
         .collect();
@@ -104,7 +105,7 @@ impl Guarded {
     /// Every file below `root` under its path there.
     fn fill(&self, bucket: &str, root: &Path) {
         self.ask("s3", "PUT", bucket, "", Vec::new());
-        for (key, (bytes, _)) in crate::support::Picture::of(root).files().0 {
+        for (key, (bytes, _)) in Picture::of(root).files().0 {
             self.ask("s3", "PUT", &format!("{bucket}/{key}"), "application/octet-stream", bytes);
         }
     }
@@ -156,7 +157,9 @@ fn the_policies_of_s3_are_enough_and_no_more() {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     };
-    let run = ["run", "s3://my-registry", "--offline", "--json", "--accept", "bytes=100%"];
+    let file = directory.path().join("policy.yaml");
+    std::fs::write(&file, POLICY).unwrap();
+    let run = ["run", "s3://my-registry", "--offline", "--json", "--policy", file.to_str().unwrap()];
 
     let (status, told, said) = regsweep(&audit, &["audit", "s3://my-registry", "--json"]);
     assert_eq!(status, Some(0), "{said}");

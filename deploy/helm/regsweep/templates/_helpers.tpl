@@ -74,9 +74,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $_ := set $flags "policy" "/etc/regsweep/policy.yaml" -}}
 {{- end -}}
 {{- if not $serve -}}
-{{- $flags = omit $flags "every" "schedule" "jitter" "window" "listen" "tokenFile" "tlsCert" "tlsKey" "tlsClientCa" "webhook" "webhookTokenFile" -}}
+{{- $flags = omit $flags "every" "schedule" "jitter" "window" "listen" "tokenFile" "tlsCert" "tlsKey" "tlsClientCa" "ignoreAddress" "ignoreUser" "ignoreUserAgent" "webhook" "webhookTokenFile" -}}
 {{- else -}}
-{{- $flags = omit $flags "offline" "assumeRestarted" "plan" "reportOrphans" "dryRun" "all" -}}
+{{- $flags = omit $flags "offline" "assumeRestarted" "plan" "reportOrphans" "dryRun" "all" "html" -}}
 {{- $_ := set $flags "tokenFile" (default "/run/secrets/regsweep/token" $flags.tokenFile) -}}
 {{- if .Values.regsweep.webhookToken.existingSecret -}}
 {{- $_ := set $flags "webhookTokenFile" (default "/run/secrets/webhook/token" $flags.webhookTokenFile) -}}
