@@ -58,6 +58,8 @@ fn every_flag() -> Value {
         ("listen", json!("[::]:9000")),
         ("settle", json!("later")),
         ("maxRuntime", json!("90min")),
+        ("ignoreAddress", json!(["10.0.0.0/8", "fd00::/8"])),
+        ("ignoreUserAgent", json!(["Trivy*", "a, b"])),
         ("registryConfig", json!("/etc/distribution/config.yml")),
         ("dryRun", json!(false)),
         ("reportOrphans", json!(false)),
@@ -195,10 +197,10 @@ fn named_as_the_registry_names(rendered: &BTreeMap<String, Result<String, String
     let job = manifests.iter().find(|manifest| manifest["kind"] == "CronJob").unwrap();
     assert_eq!(job["spec"]["schedule"], "15 3 * * *");
     let program = &started("registry", &manifests)[0];
-    assert_eq!(program.variables["REGSWEEP_REGISTRY_URL"], "http://registry-docker-registry:5000");
+    assert_eq!(program.arguments, ["run", "--registry-url=http://registry-docker-registry:5000"]);
     assert_eq!(program.variables["REGISTRY_STORAGE_DELETE_ENABLED"], "true");
     let all = &started("all", &documents("all", text("all")))[0];
-    assert_eq!(all.variables["REGSWEEP_ACCEPT"], "tags=40%,bytes=90%");
+    assert_eq!(all.arguments[1..3], ["--accept=tags=40%", "--accept=bytes=90%"]);
     assert_eq!(all.variables["REGSWEEP_CONCURRENCY"], "7");
     let policy = documents("serve", text("serve"));
     let policy = policy.iter().find(|manifest| manifest["kind"] == "ConfigMap").unwrap();

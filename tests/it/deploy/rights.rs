@@ -136,8 +136,8 @@ fn the_policies_of_s3_are_enough_and_no_more() {
     let directory = tempfile::tempdir().unwrap();
     let mut builder = Builder::new(directory.path(), present()).unwrap();
     let layer = builder.blob(b"a layer").unwrap();
-    let image = builder.image("apps/web", &ImageSpec::new("apps/web v1", vec![layer])).unwrap();
-    builder.tag("apps/web", "v1", &image).unwrap();
+    let image = builder.image("apps/web", &ImageSpec::new("apps/web kept-1", vec![layer])).unwrap();
+    builder.tag("apps/web", "kept-1", &image).unwrap();
     for orphan in 0..3 {
         builder.blob(&[orphan; 1000]).unwrap();
     }

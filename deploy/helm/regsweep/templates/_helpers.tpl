@@ -60,8 +60,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* Flags as the program reads them from its environment. */}}
-{{- define "regsweep.flags" -}}
+{{/* The flags of this mode, as JSON. */}}
+{{- define "regsweep.given" -}}
 {{- $flags := deepCopy .Values.regsweep.flags -}}
 {{- $serve := eq .Values.regsweep.mode "serve" -}}
 {{- if not (or $flags.store $flags.registryConfig) -}}
@@ -82,10 +82,26 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $_ := set $flags "webhookTokenFile" (default "/run/secrets/webhook/token" $flags.webhookTokenFile) -}}
 {{- end -}}
 {{- end -}}
-{{- range $name, $value := $flags }}
-{{- if $value }}
+{{- $flags | toJson -}}
+{{- end -}}
+
+{{/* Flags as the program reads them from its environment. */}}
+{{- define "regsweep.flags" -}}
+{{- range $name, $value := include "regsweep.given" . | fromJson }}
+{{- if and $value (not (kindIs "slice" $value)) }}
 - name: REGSWEEP_{{ $name | snakecase | upper }}
-  value: {{ ternary (join "," $value) (ternary (printf "%v" (int $value)) (toString $value) (kindIs "float64" $value)) (kindIs "slice" $value) | quote }}
+  value: {{ ternary (printf "%v" (int $value)) (toString $value) (kindIs "float64" $value) | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Flags that are given once for each value: not every one of them can be told from its environment. */}}
+{{- define "regsweep.arguments" -}}
+{{- range $name, $value := include "regsweep.given" . | fromJson }}
+{{- if kindIs "slice" $value }}
+{{- range $value }}
+- {{ printf "--%s=%s" (kebabcase $name) . | quote }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -175,7 +191,9 @@ spec:
     - name: regsweep
       image: "{{ $own.image.repository }}:{{ default .Chart.AppVersion $own.image.tag }}"
       imagePullPolicy: {{ $own.image.pullPolicy }}
-      args: [{{ $component }}]
+      args:
+        - {{ $component }}
+        {{- include "regsweep.arguments" . | trim | nindent 8 }}
       env:
         {{- include "regsweep.flags" . | trim | nindent 8 }}
         {{- with include "regsweep.registryEnvironment" . | trim }}
