@@ -142,6 +142,8 @@ fn it_renders_to_what_kubernetes_accepts() {
         "secrets": { "s3": { "secretRef": "keys" } },
     });
     let own = |values: Value| json!({ "regsweep": values });
+    let of_secret = json!({ "secretKeyRef": { "name": "regsweep", "key": "url" } });
+    let secret = json!({ "name": "REGSWEEP_REGISTRY_URL", "valueFrom": of_secret });
     let cases = BTreeMap::from([
         ("least", own(least())),
         ("serve", own(serve.clone())),
@@ -151,6 +153,7 @@ fn it_renders_to_what_kubernetes_accepts() {
         ("registry-serve", with(registry(), &own(serve))),
         ("s3", with(s3, &own(least()))),
         ("azure", with(json!({ "storage": "azure" }), &own(least()))),
+        ("password", own(with(least(), &json!({ "extraEnvVars": [secret] })))),
         ("named", with(json!({ "fullnameOverride": "images" }), &own(least()))),
     ]);
     let (lint, rendered) = render(&cases);
@@ -199,6 +202,8 @@ fn named_as_the_registry_names(rendered: &BTreeMap<String, Result<String, String
     let program = &started("registry", &manifests)[0];
     assert_eq!(program.arguments, ["run", "--registry-url=http://registry-docker-registry:5000"]);
     assert_eq!(program.variables["REGISTRY_STORAGE_DELETE_ENABLED"], "true");
+    // A flag would win over the variable.
+    assert_eq!(started("password", &documents("password", text("password")))[0].arguments, ["run"]);
     let all = &started("all", &documents("all", text("all")))[0];
     assert_eq!(all.arguments[1..3], ["--accept=tags=40%", "--accept=bytes=90%"]);
     assert_eq!(all.variables["REGSWEEP_CONCURRENCY"], "7");

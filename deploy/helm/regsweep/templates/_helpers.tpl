@@ -67,7 +67,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if not (or $flags.store $flags.registryConfig) -}}
 {{- $_ := set $flags "registryConfig" (printf "%s/config.yml" .Values.configPath) -}}
 {{- end -}}
-{{- if not $flags.registryUrl -}}
+{{- $named := list -}}
+{{- range .Values.regsweep.extraEnvVars -}}
+{{- $named = append $named .name -}}
+{{- end -}}
+{{- if not (or $flags.registryUrl (has "REGSWEEP_REGISTRY_URL" $named)) -}}
 {{- $_ := set $flags "registryUrl" (list (printf "%s://%s:%v" (ternary "https" "http" (not (empty .Values.tlsSecretName))) (include "regsweep.registry" .) .Values.service.port)) -}}
 {{- end -}}
 {{- if .Values.regsweep.policy -}}
