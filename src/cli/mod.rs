@@ -4,16 +4,12 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::clock::{Clock, System};
 use crate::config::registry::RegistryConfig;
-use crate::config::values::Period;
 use crate::exit::{Exit, TABLE};
 use crate::inventory::manifest_cache::ManifestCache;
 use crate::inventory::scan::ScanError;
@@ -25,9 +21,12 @@ use crate::policy::Policy;
 use crate::store::{Access, Location, ReadStore, StoreError, Tree, WriteStore};
 use crate::sweep::SweepError;
 use crate::sweep::cache::Caches;
+use stop::Stop;
 
 mod audit;
+mod cycle;
 mod demo;
+mod explain;
 mod html;
 mod plan;
 mod policy;
@@ -35,7 +34,9 @@ mod progress;
 mod pulls;
 mod restore;
 mod run;
+mod serve;
 mod status;
+mod stop;
 
 /// The storage garbage collector for self-hosted container registries.
 #[derive(Debug, Parser)]
@@ -51,8 +52,12 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Say what would go and why; never writes
     Plan(plan::PlanArgs),
+    /// Say why a tag, manifest or blob stays or goes, and what pins it; never writes
+    Explain(explain::ExplainArgs),
     /// The batch job: plan, check, sweep, report
     Run(run::RunArgs),
+    /// The sidecar: runs on a schedule, a page, metrics and the registry's events on a port
+    Serve(Box<serve::ServeArgs>),
     /// Undo a run or one image of it, or list what can be undone
     Restore(restore::RestoreArgs),
     /// Show the lease, the trash, what is condemned and the last runs; never writes
@@ -225,7 +230,9 @@ async fn carry_out(command: Command) -> CommandResult {
     match command {
         Command::Audit(args) => audit::run(args).await,
         Command::Plan(args) => plan::run(args).await,
+        Command::Explain(args) => explain::run(args).await,
         Command::Run(args) => run::run(args).await,
+        Command::Serve(args) => serve::run(*args).await,
         Command::Restore(args) => restore::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Pulls(args) => pulls::run(args).await,
@@ -306,6 +313,15 @@ impl StoreArgs {
         Ok(ReadStore::open(&self.location()?, &self.access()?)?)
     }
 
+    /// Words that name the store on a command line.
+    fn address(&self, store: &ReadStore) -> Vec<String> {
+        let mut address = vec![store.identity().url.clone()];
+        if let Some(state) = &self.state {
+            address.extend(["--state".to_owned(), state.clone()]);
+        }
+        address
+    }
+
     /// The store, for a command that was asked to change it.
     fn open_to_change(&self) -> Result<WriteStore, Failure> {
         Ok(pipeline::open(&self.location()?, &self.access()?)?)
@@ -344,8 +360,11 @@ impl PolicyArgsOf {
     fn job<'j>(&self, policy: Option<&'j Policy>, manifest_cache: Option<ManifestCache>) -> Job<'j> {
         let mut limits = policy.map_or_else(Limits::default, Limits::of);
         limits.accept(&self.accept);
-        let mode = if self.offline { Mode::Offline } else { Mode::Online };
-        Job { policy, limits, mode, manifest_cache, purge_ban: None }
+        Job { policy, limits, mode: self.mode(), manifest_cache, purge_ban: None }
+    }
+
+    fn mode(&self) -> Mode {
+        if self.offline { Mode::Offline } else { Mode::Online }
     }
 }
 
@@ -355,46 +374,6 @@ fn read_policy(path: &std::path::Path) -> Result<Policy, Failure> {
         .with_context(|| format!("cannot read the policy {origin}"))
         .map_err(usage)?;
     Policy::parse(&text, &origin).map_err(usage)
-}
-
-/// Says when to stop: on a signal, or when the time is over. The step in hand is always finished.
-#[derive(Debug, Clone, Default)]
-struct Stop {
-    signal: Arc<AtomicU8>,
-    deadline: Option<jiff::Timestamp>,
-}
-
-impl Stop {
-    fn listen(max_runtime: Option<Period>) -> Self {
-        use tokio::signal::unix::{SignalKind, signal};
-        let stop = Self {
-            signal: Arc::default(),
-            deadline: max_runtime.and_then(|limit| System.now().checked_add(limit.as_duration()).ok()),
-        };
-        for (kind, number) in [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15)] {
-            let flag = stop.signal.clone();
-            if let Ok(mut signals) = signal(kind) {
-                tokio::spawn(async move {
-                    if signals.recv().await.is_some() {
-                        flag.store(number, Ordering::Relaxed);
-                    }
-                });
-            }
-        }
-        stop
-    }
-
-    fn requested(&self) -> bool {
-        self.signal.load(Ordering::Relaxed) != 0
-            || self.deadline.is_some_and(|deadline| System.now() >= deadline)
-    }
-
-    fn exit(&self) -> Option<Exit> {
-        match self.signal.load(Ordering::Relaxed) {
-            0 => None,
-            number => Some(Exit::Signal(number)),
-        }
-    }
 }
 
 static LAYOUT: Distribution = Distribution;

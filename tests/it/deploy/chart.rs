@@ -102,7 +102,8 @@ fn render(cases: &BTreeMap<&str, Value>) -> (Value, BTreeMap<String, Result<Stri
 #[test]
 fn every_flag_has_a_value() {
     let values = documents("values.yaml", &read("helm/regsweep/values.yaml")).remove(0);
-    let of_values: BTreeSet<String> = values["regsweep"]["flags"].as_object().unwrap().keys().cloned().collect();
+    let of_values: BTreeSet<String> =
+        values["regsweep"]["flags"].as_object().unwrap().keys().cloned().collect();
     let of_schema: BTreeSet<String> = every_flag().as_object().unwrap().keys().cloned().collect();
     let program = Cli::command();
     let mut of_program = BTreeSet::new();
@@ -128,7 +129,8 @@ fn every_flag_has_a_value() {
 
 #[test]
 fn it_renders_to_what_kubernetes_accepts() {
-    let secrets = json!({ "token": { "existingSecret": "regsweep" }, "webhookToken": { "existingSecret": "webhook" } });
+    let secrets =
+        json!({ "token": { "existingSecret": "regsweep" }, "webhookToken": { "existingSecret": "webhook" } });
     let policy = json!({ "version": 1, "grace": "24h" });
     let serve = with(least(), &with(secrets, &json!({ "mode": "serve", "policy": policy })));
     let everything = json!({
@@ -235,9 +237,7 @@ fn what_would_lose_data_or_cannot_work_is_refused() {
         ("no such flag", "evry"),
         ("no duration", "maxRuntime"),
     ]);
-    let (_, rendered) = render(&BTreeMap::from_iter(
-        std::iter::once(("fine", own(&none))).chain(cases),
-    ));
+    let (_, rendered) = render(&BTreeMap::from_iter(std::iter::once(("fine", own(&none))).chain(cases)));
     for (name, phrase) in expected {
         let why = rendered[name].as_ref().expect_err(name);
         assert!(why.contains(phrase), "{name}: {why}");

@@ -119,7 +119,9 @@ fn every_command_line_is_one_that_the_program_takes() {
     let mut found = 0;
     for (path, text) in texts() {
         for line in text.lines().map(|line| line.trim_start_matches(['#', ' '])) {
-            let typed = line.strip_prefix("regsweep ").or_else(|| line.strip_prefix("ExecStart=/usr/local/bin/regsweep "));
+            let typed = line
+                .strip_prefix("regsweep ")
+                .or_else(|| line.strip_prefix("ExecStart=/usr/local/bin/regsweep "));
             let Some(typed) = typed.filter(|typed| {
                 let first = typed.split(' ').next().unwrap_or_default();
                 Cli::command().find_subcommand(first).is_some()
@@ -212,7 +214,11 @@ fn compose_is_hardened_and_starts_the_sidecar() {
         variables: environment("regsweep"),
     }
     .check();
-    told_of_events("compose.yaml", &environment("registry")["REGISTRY_NOTIFICATIONS_ENDPOINTS"], "regsweep:9123");
+    told_of_events(
+        "compose.yaml",
+        &environment("registry")["REGISTRY_NOTIFICATIONS_ENDPOINTS"],
+        "regsweep:9123",
+    );
     for source in compose["configs"].as_object().unwrap().values() {
         assert!(deploy().join(source["file"].as_str().unwrap()).exists(), "{source}");
     }
@@ -221,7 +227,8 @@ fn compose_is_hardened_and_starts_the_sidecar() {
 /// What a registry is told of where to post its events.
 #[track_caller]
 fn told_of_events(origin: &str, endpoints: &str, host: &str) {
-    let endpoints: Value = serde_json::from_str(endpoints).unwrap_or_else(|error| panic!("{origin}: {error}"));
+    let endpoints: Value =
+        serde_json::from_str(endpoints).unwrap_or_else(|error| panic!("{origin}: {error}"));
     assert_eq!(endpoints[0]["url"], format!("http://{host}/events"), "{origin}");
     let header = endpoints[0]["headers"]["Authorization"][0].as_str().unwrap();
     assert!(header.starts_with("Bearer $"), "{origin}: {header}");
@@ -234,7 +241,8 @@ fn policies_and_configurations_can_be_read() {
     assert_eq!(parsed.warnings(), Vec::<String>::new());
     let manifests = documents("configuration.yaml", &read("kubernetes/configuration.yaml"));
     let map = |name: &str, key: &str| {
-        let found = manifests.iter().find(|one| one["kind"] == "ConfigMap" && one["metadata"]["name"] == name);
+        let found =
+            manifests.iter().find(|one| one["kind"] == "ConfigMap" && one["metadata"]["name"] == name);
         found.unwrap()["data"][key].as_str().unwrap().to_owned()
     };
     assert_eq!(map("regsweep", "policy.yaml"), policy, "one is a copy of the other");
@@ -252,12 +260,17 @@ fn policies_and_configurations_can_be_read() {
 fn versions_are_those_of_the_program() {
     let version = env!("CARGO_PKG_VERSION");
     let dockerfile = read("Dockerfile");
-    assert!(dockerfile.contains(&format!("\nARG VERSION={version}\n")), "the Dockerfile is of another version");
+    assert!(
+        dockerfile.contains(&format!("\nARG VERSION={version}\n")),
+        "the Dockerfile is of another version"
+    );
     let chart = documents("Chart.yaml", &read("helm/regsweep/Chart.yaml")).remove(0);
     assert_eq!((chart["version"].as_str(), chart["appVersion"].as_str()), (Some(version), Some(version)));
     let mut images = 0;
     for (path, text) in texts() {
-        for word in words(&text, "regsweep:", |letter| letter.is_ascii_alphanumeric() || ":.-".contains(letter)) {
+        for word in
+            words(&text, "regsweep:", |letter| letter.is_ascii_alphanumeric() || ":.-".contains(letter))
+        {
             let tag = &word["regsweep:".len()..];
             if tag.starts_with(|letter: char| letter.is_ascii_digit()) && tag.contains('.') {
                 assert_eq!(tag, version, "deploy/{path}: {word}");
@@ -270,7 +283,11 @@ fn versions_are_those_of_the_program() {
 
 #[test]
 fn the_dockerfile_is_as_linted_and_copies_what_there_is() {
-    accepted(Command::new(tool("hadolint")).args(["--no-color", "--ignore", "DL3008"]).arg(deploy().join("Dockerfile")));
+    accepted(
+        Command::new(tool("hadolint"))
+            .args(["--no-color", "--ignore", "DL3008"])
+            .arg(deploy().join("Dockerfile")),
+    );
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let ignored = std::fs::read_to_string(top.join(".dockerignore")).unwrap();
     let kept: Vec<&str> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();

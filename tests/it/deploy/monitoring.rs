@@ -16,7 +16,8 @@ fn metrics() -> BTreeMap<String, BTreeSet<String>> {
         .map(|row| {
             let cell = row.split('`').next().unwrap();
             let (name, labels) = cell.split_once('{').unwrap_or((cell, ""));
-            let labels = labels.trim_end_matches('}').split(',').map(str::trim).filter(|label| !label.is_empty());
+            let labels =
+                labels.trim_end_matches('}').split(',').map(str::trim).filter(|label| !label.is_empty());
             (format!("regsweep_{name}"), labels.map(str::to_owned).collect())
         })
         .collect();
@@ -64,15 +65,26 @@ fn rules_are_accepted_and_fire_when_they_should() {
     let promtool = tool("promtool");
     let directory = deploy().join("prometheus");
     accepted(Command::new(&promtool).args(["check", "rules", "regsweep.rules.yaml"]).current_dir(&directory));
-    let said =
-        accepted(Command::new(&promtool).args(["test", "rules", "regsweep.test.yaml"]).current_dir(&directory));
+    let said = accepted(
+        Command::new(&promtool).args(["test", "rules", "regsweep.test.yaml"]).current_dir(&directory),
+    );
     assert!(said.contains("SUCCESS"), "{said}");
     let tests = documents("tests", &read("prometheus/regsweep.test.yaml")).remove(0);
-    let cases = || tests["tests"].as_array().unwrap().iter().flat_map(|test| test["alert_rule_test"].as_array().unwrap());
+    let cases = || {
+        tests["tests"].as_array().unwrap().iter().flat_map(|test| test["alert_rule_test"].as_array().unwrap())
+    };
     for rule in rules() {
         let of_rule = || cases().filter(|case| case["alertname"] == rule["alert"]);
-        assert!(of_rule().any(|case| case.get("exp_alerts").is_some()), "{} is not seen to fire", rule["alert"]);
-        assert!(of_rule().any(|case| case.get("exp_alerts").is_none()), "{} is not seen silent", rule["alert"]);
+        assert!(
+            of_rule().any(|case| case.get("exp_alerts").is_some()),
+            "{} is not seen to fire",
+            rule["alert"]
+        );
+        assert!(
+            of_rule().any(|case| case.get("exp_alerts").is_none()),
+            "{} is not seen silent",
+            rule["alert"]
+        );
     }
 }
 

@@ -32,10 +32,11 @@ fn actions(policy: &Value) -> BTreeSet<String> {
 #[test]
 fn an_audit_may_change_nothing_and_a_sweep_what_the_readme_says() {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let named: BTreeSet<String> = super::words(&readme, "s3:", |letter| letter.is_ascii_alphanumeric() || letter == ':')
-        .filter(|word| word.len() > "s3:".len())
-        .map(str::to_owned)
-        .collect();
+    let named: BTreeSet<String> =
+        super::words(&readme, "s3:", |letter| letter.is_ascii_alphanumeric() || letter == ':')
+            .filter(|word| word.len() > "s3:".len())
+            .map(str::to_owned)
+            .collect();
     let (audit, sweep) = (actions(&policy("s3-audit.json")), actions(&policy("s3-sweep.json")));
     assert_eq!(sweep, named, "the policy (left) and the README");
     let changes = ["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"].map(str::to_owned);
@@ -45,7 +46,12 @@ fn an_audit_may_change_nothing_and_a_sweep_what_the_readme_says() {
     assert_eq!(gcs("gcs-audit.yaml"), json!(["storage.objects.list", "storage.objects.get"]));
     assert_eq!(
         gcs("gcs-sweep.yaml"),
-        json!(["storage.objects.list", "storage.objects.get", "storage.objects.create", "storage.objects.delete"])
+        json!([
+            "storage.objects.list",
+            "storage.objects.get",
+            "storage.objects.create",
+            "storage.objects.delete"
+        ])
     );
     let blobs = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs";
     let azure = |name: &str| policy(name)["DataActions"].clone();
@@ -86,7 +92,10 @@ impl Guarded {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}/{path}", self.endpoint))
-            .header("authorization", format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"))
+            .header(
+                "authorization",
+                format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"),
+            )
             .header("content-type", kind)
             .body(body)
             .unwrap();
@@ -115,11 +124,15 @@ impl Guarded {
         self.iam("CreateUser", &[("UserName", name)]);
         for (index, policy) in policies.iter().enumerate() {
             let (index, policy) = (format!("policy-{index}"), policy.to_string());
-            self.iam("PutUserPolicy", &[("UserName", name), ("PolicyName", &index), ("PolicyDocument", &policy)]);
+            self.iam(
+                "PutUserPolicy",
+                &[("UserName", name), ("PolicyName", &index), ("PolicyDocument", &policy)],
+            );
         }
         let answer = self.iam("CreateAccessKey", &[("UserName", name)]);
         let field = |name: &str| {
-            let rest = answer.split(&format!("<{name}>")).nth(1).unwrap_or_else(|| panic!("{name}: {answer}"));
+            let rest =
+                answer.split(&format!("<{name}>")).nth(1).unwrap_or_else(|| panic!("{name}: {answer}"));
             rest.split('<').next().unwrap().to_owned()
         };
         [
