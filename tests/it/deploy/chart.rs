@@ -185,7 +185,7 @@ fn it_renders_to_what_kubernetes_accepts() {
     named_as_the_registry_names(&rendered);
 }
 
-/// The registry's chart calls its claim and its Service after the release, and its ConfigMap and Secret with an ending.
+/// The registry's chart calls its claim and its Service after the release, and its `ConfigMap` and Secret with an ending.
 fn named_as_the_registry_names(rendered: &BTreeMap<String, Result<String, String>>) {
     let text = |name: &str| rendered[name].as_ref().unwrap();
     for (case, names) in [
@@ -237,7 +237,8 @@ fn what_would_lose_data_or_cannot_work_is_refused() {
         ("no such flag", "evry"),
         ("no duration", "maxRuntime"),
     ]);
-    let (_, rendered) = render(&BTreeMap::from_iter(std::iter::once(("fine", own(&none))).chain(cases)));
+    let cases = std::iter::once(("fine", own(&none))).chain(cases).collect();
+    let (_, rendered) = render(&cases);
     for (name, phrase) in expected {
         let why = rendered[name].as_ref().expect_err(name);
         assert!(why.contains(phrase), "{name}: {why}");
