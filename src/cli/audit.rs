@@ -2,12 +2,12 @@
 
 use clap::Args;
 
+use super::evidence::EvidenceArgs;
 use super::progress::Shown;
-use super::{CommandResult, LAYOUT, PolicyArgsOf, StoreArgs, data, json};
+use super::{CommandResult, PolicyArgsOf, StoreArgs, data, json};
 use crate::clock::System;
 use crate::exit::Exit;
 use crate::inventory::Depth;
-use crate::layout::RegistryLayout as _;
 use crate::pipeline;
 use crate::plan::build::counts;
 use crate::report::Problems;
@@ -20,6 +20,8 @@ pub(super) struct AuditArgs {
     pub store: StoreArgs,
     #[command(flatten)]
     pub policy: PolicyArgsOf,
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
     /// Name every problem
     #[arg(long, env = "REGSWEEP_PROBLEMS")]
     pub problems: bool,
@@ -28,9 +30,11 @@ pub(super) struct AuditArgs {
 pub(super) async fn run(args: AuditArgs) -> CommandResult {
     let policy = args.policy.read()?;
     let store = args.store.open()?;
-    let job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
+    let layout = args.store.layout(&store)?;
+    let mut job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
+    job.asked = args.evidence.asked()?;
     let shown = Shown::of(&store);
-    let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Everything, &System).await?;
+    let survey = pipeline::survey(&store, layout, &job, Depth::Everything, &System).await?;
     drop(shown);
     let young = survey.in_grace(&job);
     let (classes, blobs) = Classifier::run(&survey.inventory, &survey.marks, &young, &job.limits, survey.now);
@@ -41,12 +45,17 @@ pub(super) async fn run(args: AuditArgs) -> CommandResult {
     let audit = Audit {
         schema: SCHEMA,
         store: store.identity().clone(),
-        layout: LAYOUT.name(),
+        layout: layout.name(),
         listed_at: survey.inventory.listed_at,
         saw: counts(&survey.inventory, &survey.marks),
         classes,
         total,
         blobs,
+        shared_bytes: survey
+            .inventory
+            .assets
+            .as_ref()
+            .map(|assets| assets.list.iter().map(|asset| asset.shared).sum()),
         beside: survey.inventory.beside.clone(),
         foreign_examples: survey.inventory.foreign.examples.clone(),
         problems: Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash),

@@ -14,10 +14,11 @@ use serde::Serialize;
 use crate::clock::{Clock, System};
 use crate::config::registry::RegistryConfig;
 use crate::config::values::Period;
+use crate::evidence::Asked;
 use crate::exit::{Exit, TABLE};
 use crate::inventory::manifest_cache::ManifestCache;
 use crate::inventory::scan::ScanError;
-use crate::layout::Distribution;
+use crate::layout::RegistryLayout;
 use crate::pipeline::{self, Job, PipelineError};
 use crate::plan::Mode;
 use crate::plan::limits::{Accept, Limits};
@@ -28,6 +29,7 @@ use crate::sweep::cache::Caches;
 
 mod audit;
 mod demo;
+mod evidence;
 mod plan;
 mod policy;
 mod progress;
@@ -76,7 +78,7 @@ struct StoreArgs {
     #[arg(long, value_name = "FILE", env = "REGSWEEP_REGISTRY_CONFIG")]
     registry_config: Option<std::path::PathBuf>,
     /// The layout, when it is not to be detected
-    #[arg(long, value_name = "LAYOUT", env = "REGSWEEP_LAYOUT", value_parser = ["distribution"])]
+    #[arg(long, value_name = "LAYOUT", env = "REGSWEEP_LAYOUT", value_parser = ["distribution", "nexus"])]
     layout: Option<String>,
     /// Requests at once [default: 16 in a directory, 64 in a bucket, fewer when it asks to slow down]
     #[arg(long, value_name = "N", env = "REGSWEEP_CONCURRENCY",
@@ -163,6 +165,7 @@ impl From<PipelineError> for Failure {
             PipelineError::Scan(ScanError::Incomplete(_)) => Exit::Unreachable,
             PipelineError::Store(error) => store_exit(error),
             PipelineError::Sweep(error) => sweep_exit(error),
+            PipelineError::Evidence(error) => evidence::exit(error),
         };
         Self { exit, error: error.into() }
     }
@@ -301,6 +304,11 @@ impl StoreArgs {
         Ok(ReadStore::open(&self.location()?, &self.access()?)?)
     }
 
+    /// The layout, as it was named or is found.
+    fn layout(&self, store: &ReadStore) -> Result<&'static dyn RegistryLayout, Failure> {
+        Ok(pipeline::layout(store, self.layout.as_deref())?)
+    }
+
     /// The store, for a command that was asked to change it.
     fn open_to_change(&self) -> Result<WriteStore, Failure> {
         Ok(pipeline::open(&self.location()?, &self.access()?)?)
@@ -340,7 +348,7 @@ impl PolicyArgsOf {
         let mut limits = policy.map_or_else(Limits::default, Limits::of);
         limits.accept(&self.accept);
         let mode = if self.offline { Mode::Offline } else { Mode::Online };
-        Job { policy, limits, mode, manifest_cache, purge_ban: None }
+        Job { policy, limits, mode, manifest_cache, purge_ban: None, asked: Asked::default() }
     }
 }
 
@@ -391,5 +399,3 @@ impl Stop {
         }
     }
 }
-
-static LAYOUT: Distribution = Distribution;

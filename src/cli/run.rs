@@ -7,9 +7,10 @@ use clap::Args;
 use jiff::SignedDuration;
 use serde::Serialize;
 
+use super::evidence::EvidenceArgs;
 use super::progress::Shown;
 use super::{
-    CacheArgs, CommandResult, Failure, LAYOUT, PolicyArgsOf, Stop, StoreArgs, audit, data, json,
+    CacheArgs, CommandResult, Failure, PolicyArgsOf, Stop, StoreArgs, audit, data, json,
     plan as plan_command, talk, usage,
 };
 use crate::clock::System;
@@ -32,6 +33,8 @@ pub(super) struct RunArgs {
     pub policy: PolicyArgsOf,
     #[command(flatten)]
     pub cache: CacheArgs,
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
     #[arg(
         long,
         value_name = "DURATION|later",
@@ -103,11 +106,18 @@ struct Mended {
 
 pub(super) async fn run(args: RunArgs) -> CommandResult {
     if args.report_orphans {
-        return audit::run(audit::AuditArgs { store: args.store, policy: args.policy, problems: true }).await;
+        return audit::run(audit::AuditArgs {
+            store: args.store,
+            policy: args.policy,
+            evidence: args.evidence,
+            problems: true,
+        })
+        .await;
     }
     if args.dry_run {
-        let RunArgs { store, policy, cache, all, .. } = args;
-        return plan_command::run(plan_command::PlanArgs { store, policy, cache, out: None, all }).await;
+        let RunArgs { store, policy, cache, evidence, all, .. } = args;
+        return plan_command::run(plan_command::PlanArgs { store, policy, cache, evidence, out: None, all })
+            .await;
     }
     let (policy, given) = match &args.plan {
         Some(path) => {
@@ -124,9 +134,11 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
     let store = args.store.open_to_change()?;
     let mut job = args.policy.job(policy.as_ref(), args.store.manifest_cache(store.read()));
     job.purge_ban = caches.purge_ban();
+    job.asked = args.evidence.asked()?;
+    let layout = args.store.layout(store.read())?;
     job.limits.settle = settle(args.settle, store.read().tree());
     let stop = Stop::listen(args.max_runtime);
-    let means = Means { store: &store, layout: &LAYOUT, caches: &evicted, clock: &System };
+    let means = Means { store: &store, layout, caches: &evicted, clock: &System };
     let session = pipeline::begin(&means, &job.limits).await?;
     for recovered in &session.recovered {
         talk(&format!(
@@ -275,6 +287,12 @@ async fn look_at_registry(args: &RunArgs, caches: &Caches) -> Result<(), Failure
 }
 
 fn after_word(cycle: &Cycle<'_>, cycled: &Cycled, executed: &Executed) {
+    if executed.count("discard") > 0 {
+        talk(
+            "the repository manager counts its blobs by itself: run its task \"Repair - Recalculate blob store storage\" on \
+             the blob stores, and none that restores the database from blob stores while the trash is kept",
+        );
+    }
     let changed = executed.count("sweep") + executed.count("unlink") + executed.count("delete-manifest") > 0;
     if cycle.job.mode == Mode::Offline && changed {
         talk(

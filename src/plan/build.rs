@@ -76,11 +76,15 @@ pub fn build(sources: &Sources<'_>, layout: &dyn RegistryLayout) -> Plan {
         mends: false,
         held_back: None,
     };
-    builder.heal();
-    builder.give_back();
+    // What a repository manager misses it writes itself.
+    if inventory.assets.is_none() {
+        builder.heal();
+        builder.give_back();
+    }
     for index in 0..inventory.repositories.len() {
         builder.repository(index);
     }
+    builder.unknown();
     let (mut swept, mut condemned) = builder.blobs();
     builder.leftovers();
     builder.purge();
@@ -167,7 +171,9 @@ impl Builder<'_> {
             self.tags(repository, marked);
             self.revisions(repository, marked);
             self.layer_links(repository, marked);
-            self.missing_links(repository, marked);
+            if self.sources.inventory.assets.is_none() {
+                self.missing_links(repository, marked);
+            }
         }
         let uploads_left = self.uploads(repository);
         self.empty_repository(repository, marked, uploads_left);
@@ -333,6 +339,9 @@ impl Builder<'_> {
             .collect();
         dead.sort_by_key(|id| inventory.blobs.digest(*id));
         let (mut swept, mut waiting) = (Vec::new(), Vec::new());
+        // A repository manager removes blobs itself when its database lets go of them, and that only a policy can tell.
+        let records = inventory.assets.is_some();
+        dead.retain(|id| !records || marks.referenced.contains(*id));
         for id in dead {
             let digest = inventory.blobs.digest(id);
             let size = inventory.blobs.size(id).unwrap_or(0);
@@ -341,7 +350,7 @@ impl Builder<'_> {
             // Once its link has gone, only memory says that it was one.
             let manifest =
                 inventory.manifests.contains_key(&id) || earlier.is_some_and(|earlier| earlier.manifest);
-            if mode == Mode::Online {
+            if mode == Mode::Online && !records {
                 // The clock runs while nothing refers or links to it and nobody uploads it anew: until then a client may be
                 // told that it is here.
                 let loose = !marks.referenced.contains(id) && !self.linked.contains(id);
@@ -366,6 +375,23 @@ impl Builder<'_> {
             }
         }
         (swept, waiting)
+    }
+
+    /// Blobs that the database of a repository manager does not know. One that an image needs, and that is there only
+    /// once, stays: it is known again as soon as somebody repairs the database.
+    fn unknown(&mut self) {
+        let Sources { inventory, marks, rules, .. } = *self.sources;
+        if inventory.pins_everything() {
+            return;
+        }
+        for asset in inventory.assets.iter().flat_map(|assets| &assets.list) {
+            let only = asset.digest.is_some_and(|digest| {
+                marks.referenced.contains(digest) && !inventory.blobs.is_present(digest)
+            });
+            if !asset.files.is_empty() && !only && !rules.young(asset.changed) {
+                self.push(Action::Discard { files: asset.files.clone() }, Reason::Unknown, asset.changed);
+            }
+        }
     }
 
     /// Files that a registry died while writing, and uploads in parts that it did not finish.

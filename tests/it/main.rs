@@ -9,6 +9,7 @@ mod crash;
 mod full_disk;
 mod independent;
 mod interleave;
+mod nexus;
 mod properties;
 mod registry;
 mod soak;

@@ -5,8 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The pipeline in the order in which data flows, and the vocabulary before it.
-const ORDER: [&str; 10] =
-    ["oci", "config::values", "store", "layout", "inventory", "policy", "graph", "plan", "sweep", "report"];
+const ORDER: [&str; 11] = [
+    "oci",
+    "config::values",
+    "store",
+    "layout",
+    "evidence",
+    "inventory",
+    "policy",
+    "graph",
+    "plan",
+    "sweep",
+    "report",
+];
 
 /// Modules that decide and never ask the world. They may use each other in the order of the pipeline.
 const PURE: [&str; 7] = ["oci", "config::values", "layout", "policy", "graph", "plan", "report"];
@@ -41,6 +52,7 @@ const EXCEPTIONS: &[(&str, &str, &[&str], &str)] = &[
         "plan",
         "inventory",
         &[
+            "Asset",
             "BlobId",
             "BlobSet",
             "Body",
@@ -54,10 +66,23 @@ const EXCEPTIONS: &[(&str, &str, &[&str], &str)] = &[
         ],
         "what a scan found is data; what scans is not used",
     ),
+    ("evidence", "config::registry", &["Secret"], "what must not be shown is held in one way"),
     (
         "report",
         "inventory",
-        &["Beside", "BlobId", "BlobSet", "Gap", "Inventory", "Link", "Repository", "Tag", "Target"],
+        &[
+            "Assets",
+            "Beside",
+            "BlobId",
+            "BlobSet",
+            "Gap",
+            "Inventory",
+            "Link",
+            "Repository",
+            "Standing",
+            "Tag",
+            "Target",
+        ],
         "what a scan found is data; what scans is not used",
     ),
     (
