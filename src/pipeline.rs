@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::clock::Clock;
-use crate::evidence::{Asked, EvidenceError};
+use crate::evidence::{Database, EvidenceError};
 use crate::graph::{self, Marks, Rules};
 use crate::inventory::assets::{self, AssetsError, Questions};
 use crate::inventory::manifest_cache::ManifestCache;
@@ -12,6 +12,7 @@ use crate::inventory::{Depth, Inventory, inspect};
 use crate::layout::{Distribution, Keeps, Nexus, RegistryLayout, distribution};
 use crate::plan::build::{self, Sources};
 use crate::plan::candidates::{candidates, in_grace};
+use crate::plan::explain::{self, Asked, Explained, NotFound};
 use crate::plan::limits::Limits;
 use crate::plan::{Action, CheckedPlan, Condemned, Mode, Plan, PurgeBan, Refused, Taken, check_plan};
 use crate::policy::Policy;
@@ -23,8 +24,10 @@ use crate::sweep::state::{self, Memory};
 use crate::sweep::{self, Executed, Means, SweepError, taken};
 
 mod cycle;
+mod page;
 
 pub use cycle::{Cycle, Cycled};
+pub use page::history;
 
 /// What a command works with.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ pub struct Job<'j> {
     /// What may not be purged beside a registry that serves: a cache may still answer for it.
     pub purge_ban: Option<PurgeBan>,
     /// What is asked beside the store of a repository manager.
-    pub asked: Asked,
+    pub database: Database,
 }
 
 /// Why a command ended early.
@@ -106,7 +109,7 @@ pub async fn survey(
         Keeps::Records => {
             let oldest = now.saturating_sub(job.limits.plan_age).unwrap_or(Timestamp::MIN);
             let grace = job.limits.grace.as_signed();
-            let questions = Questions { asked: &job.asked, oldest, grace };
+            let questions = Questions { database: &job.database, oldest, grace };
             Some(assets::scan(store, layout, options, questions, clock).await?)
         }
     };
@@ -147,13 +150,11 @@ impl Survey {
         in_grace(&self.inventory, &self.marks, &self.rules(job))
     }
 
-    /// What goes, and why.
-    pub fn plan(&self, store: &ReadStore, layout: &dyn RegistryLayout, job: &Job<'_>) -> Plan {
-        let rules = self.rules(job);
-        let sources = Sources {
+    fn sources<'s>(&'s self, store: &'s ReadStore, job: &'s Job<'_>, rules: &'s Rules<'s>) -> Sources<'s> {
+        Sources {
             inventory: &self.inventory,
             marks: &self.marks,
-            rules: &rules,
+            rules,
             limits: &job.limits,
             mode: job.mode,
             store: store.identity(),
@@ -162,8 +163,23 @@ impl Survey {
             empty_blobs: &self.empty_blobs,
             taken: &self.taken,
             purge_ban: job.purge_ban.as_ref(),
-        };
-        let mut plan = build::build(&sources, layout);
+        }
+    }
+
+    /// Why one thing stays or goes.
+    ///
+    /// # Errors
+    /// When it is not in the store, with what is near it.
+    pub fn explain(&self, store: &ReadStore, job: &Job<'_>, asked: &Asked) -> Result<Explained, NotFound> {
+        let rules = self.rules(job);
+        let subject = explain::find(&self.inventory, asked)?;
+        Ok(explain::explain(&self.sources(store, job, &rules), &subject))
+    }
+
+    /// What goes, and why.
+    pub fn plan(&self, store: &ReadStore, layout: &dyn RegistryLayout, job: &Job<'_>) -> Plan {
+        let rules = self.rules(job);
+        let mut plan = build::build(&self.sources(store, job, &rules), layout);
         // A directory that holds what is nobody's, or what a registry died while writing, is not empty: to plan its end
         // would be to plan it again in every run.
         // Beside a registry that serves, one that changed within the grace may be empty because a push is about to fill it.

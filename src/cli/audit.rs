@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::evidence::EvidenceArgs;
+use super::html::HtmlArgs;
 use super::progress::Shown;
 use super::{CommandResult, PolicyArgsOf, StoreArgs, data, json};
 use crate::clock::System;
@@ -22,17 +23,20 @@ pub(super) struct AuditArgs {
     pub policy: PolicyArgsOf,
     #[command(flatten)]
     pub evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub html: HtmlArgs,
     /// Name every problem
     #[arg(long, env = "REGSWEEP_PROBLEMS")]
     pub problems: bool,
 }
 
 pub(super) async fn run(args: AuditArgs) -> CommandResult {
+    args.html.check()?;
     let policy = args.policy.read()?;
     let store = args.store.open()?;
     let layout = args.store.layout(&store)?;
     let mut job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
-    job.asked = args.evidence.asked()?;
+    job.database = args.evidence.database()?;
     let shown = Shown::of(&store);
     let survey = pipeline::survey(&store, layout, &job, Depth::Everything, &System).await?;
     drop(shown);
@@ -66,5 +70,7 @@ pub(super) async fn run(args: AuditArgs) -> CommandResult {
     } else {
         data(&text::audit(&audit, args.problems));
     }
+    let contents = survey.contents(Some(audit.classes));
+    args.html.write(&args.store, &store, policy.as_ref(), Some(contents), None).await?;
     Ok(Exit::Done)
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::{Failure, usage};
-use crate::evidence::{Asked, Credentials, EvidenceError, Rest, Source};
+use crate::evidence::{Credentials, Database, EvidenceError, Rest, Source};
 use crate::exit::Exit;
 
 #[derive(Debug, Clone, Args)]
@@ -43,12 +43,12 @@ pub(super) struct EvidenceArgs {
 }
 
 impl EvidenceArgs {
-    pub(super) fn asked(&self) -> Result<Asked, Failure> {
+    pub(super) fn database(&self) -> Result<Database, Failure> {
         let mut sources: Vec<Source> = self.evidence.iter().cloned().map(Source::File).collect();
         if let Some(url) = &self.nexus_url {
             sources.push(Source::Rest(Rest::new(url, self.credentials()?).map_err(usage)?));
         }
-        Ok(Asked { sources, repositories: self.nexus_repository.clone() })
+        Ok(Database { sources, repositories: self.nexus_repository.clone() })
     }
 
     fn credentials(&self) -> Result<Option<Credentials>, Failure> {

@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::evidence::EvidenceArgs;
+use super::html::HtmlArgs;
 use super::progress::Shown;
 use super::{CacheArgs, CommandResult, PolicyArgsOf, StoreArgs, data, json, talk, usage};
 use crate::clock::System;
@@ -15,6 +16,7 @@ use crate::inventory::Depth;
 use crate::pipeline;
 use crate::plan::Plan;
 use crate::report::Problems;
+use crate::report::html::{self, Planned};
 use crate::report::text::{self, Detail, PlanText};
 use crate::store::Requests;
 
@@ -28,6 +30,8 @@ pub(super) struct PlanArgs {
     pub cache: CacheArgs,
     #[command(flatten)]
     pub evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub html: HtmlArgs,
     /// Write the plan to a file that `run --plan` carries out
     #[arg(long, value_name = "FILE", env = "REGSWEEP_OUT")]
     pub out: Option<PathBuf>,
@@ -47,13 +51,14 @@ struct PlanReport<'r> {
 }
 
 pub(super) async fn run(args: PlanArgs) -> CommandResult {
+    args.html.check()?;
     let policy = args.policy.read()?;
     // A store that cannot be written to: a plan that deleted would not compile.
     let store = args.store.open()?;
     let layout = args.store.layout(&store)?;
     let mut job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
     job.purge_ban = args.cache.caches(&args.store)?.purge_ban();
-    job.asked = args.evidence.asked()?;
+    job.database = args.evidence.database()?;
     let shown = Shown::of(&store);
     let survey = pipeline::survey(&store, layout, &job, Depth::Names, &System).await?;
     drop(shown);
@@ -74,6 +79,7 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
             path.display()
         ));
     }
+    let planned = Planned::of(&plan, &refusals, html::Standing::Made);
     let problems = Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash);
     let requests = store.requests();
     if args.store.json {
@@ -94,5 +100,7 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
         };
         data(&text::plan(&said));
     }
+    let contents = survey.contents(None);
+    args.html.write(&args.store, &store, policy.as_ref(), Some(contents), Some(planned)).await?;
     Ok(if refusals.is_empty() { Exit::Done } else { Exit::Refused })
 }

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use serde::Serialize;
 
 use super::evidence::EvidenceArgs;
+use super::html::HtmlArgs;
 use super::progress::Shown;
 use super::{
     CacheArgs, CommandResult, Failure, PolicyArgsOf, Stop, StoreArgs, audit, data, json,
@@ -20,6 +21,7 @@ use crate::pipeline::{self, Cycle, Cycled, Session, Survey};
 use crate::plan::{Condemned, Mode, Plan, Refusal};
 use crate::policy::Policy;
 use crate::report::Problems;
+use crate::report::html::{Contents, Planned, Standing};
 use crate::report::text::{self, Detail, PlanText};
 use crate::store::{Requests, Tree};
 use crate::sweep::cache::{Caches, ReadOnly};
@@ -35,6 +37,8 @@ pub(super) struct RunArgs {
     pub cache: CacheArgs,
     #[command(flatten)]
     pub evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub html: HtmlArgs,
     #[arg(
         long,
         value_name = "DURATION|later",
@@ -110,15 +114,17 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
             store: args.store,
             policy: args.policy,
             evidence: args.evidence,
+            html: args.html,
             problems: true,
         })
         .await;
     }
     if args.dry_run {
-        let RunArgs { store, policy, cache, evidence, all, .. } = args;
-        return plan_command::run(plan_command::PlanArgs { store, policy, cache, evidence, out: None, all })
-            .await;
+        let RunArgs { store, policy, cache, evidence, html, all, .. } = args;
+        let args = plan_command::PlanArgs { store, policy, cache, evidence, html, out: None, all };
+        return plan_command::run(args).await;
     }
+    args.html.check()?;
     let (policy, given) = match &args.plan {
         Some(path) => {
             let (of_plan, plan) = read_plan(path)?;
@@ -134,7 +140,7 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
     let store = args.store.open_to_change()?;
     let mut job = args.policy.job(policy.as_ref(), args.store.manifest_cache(store.read()));
     job.purge_ban = caches.purge_ban();
-    job.asked = args.evidence.asked()?;
+    job.database = args.evidence.database()?;
     let layout = args.store.layout(store.read())?;
     job.limits.settle = settle(args.settle, store.read().tree());
     let stop = Stop::listen(args.max_runtime);
@@ -174,6 +180,7 @@ async fn under_lease(
     let store = cycle.means.store;
     let read_before = given.is_some() && !args.all;
     let mut problems = None;
+    let (mut contents, mut planned): (Option<Contents>, Option<Planned>) = (None, None);
     let mut shown = Some(Shown::of(store.read()));
     let cycled = {
         // A person sees what will be done before it is done.
@@ -187,11 +194,19 @@ async fn under_lease(
                 shown = Some(Shown::of(store.read()));
             }
             problems.get_or_insert(found);
+            if args.html.html.is_some() {
+                contents.get_or_insert_with(|| survey.contents(None));
+                if !plan.mends || !refusals.is_empty() {
+                    planned = Some(Planned::of(plan, refusals, Standing::CarriedOut));
+                }
+            }
         };
         cycle.run(session, given, &mut show).await?
     };
     drop(shown);
-    tell(args, cycle, session, &cycled, &problems.unwrap_or_default())
+    let exit = tell(args, cycle, session, &cycled, &problems.unwrap_or_default())?;
+    args.html.write(&args.store, store.read(), cycle.job.policy, contents, planned).await?;
+    Ok(exit)
 }
 
 fn tell(

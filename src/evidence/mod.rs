@@ -33,7 +33,7 @@ pub enum Source {
 
 /// What is asked beside the store.
 #[derive(Debug, Clone, Default)]
-pub struct Asked {
+pub struct Database {
     /// Where the database is asked.
     pub sources: Vec<Source>,
     /// Docker repositories, beside those that the database tells of. Without a database all others are of no interest; with

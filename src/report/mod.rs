@@ -1,6 +1,7 @@
 //! Stage 9: tell. Counts, bytes and sentences; no fact is computed here that was not there before.
 
 pub mod audit;
+pub mod html;
 pub mod text;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -9,6 +10,16 @@ use serde::Serialize;
 use crate::graph::{Fate, Marks};
 use crate::inventory::{BlobId, Gap, Inventory, Link, Target};
 use crate::oci::{Digest, Kind, RepositoryName, TagName};
+
+/// A word as a shell reads it back.
+pub fn shell_word(word: &str) -> String {
+    let plain = |character: char| character.is_alphanumeric() || "/._-=:,%@+".contains(character);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
 
 /// An image that cannot be pulled whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -233,4 +244,17 @@ pub(crate) fn lacks(
         }
     }
     (missing, unlinked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_as_a_shell_wants_them() {
+        assert_eq!(shell_word("/tmp/a-b_c.d"), "/tmp/a-b_c.d");
+        assert_eq!(shell_word("my demo"), "'my demo'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word(""), "''");
+    }
 }

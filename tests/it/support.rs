@@ -385,7 +385,7 @@ pub fn job(policy: Option<&Policy>, mode: Mode) -> Job<'_> {
         mode,
         manifest_cache: None,
         purge_ban: None,
-        asked: regsweep::evidence::Asked::default(),
+        database: regsweep::evidence::Database::default(),
     }
 }
 

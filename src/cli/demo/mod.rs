@@ -14,6 +14,7 @@ use clap::{Args, Parser as _};
 use super::{Cli, CommandResult, Failure, carry_out, data, usage};
 use crate::clock::{Clock as _, System};
 use crate::exit::Exit;
+use crate::report::shell_word;
 use crate::store::{Access, Location, ReadStore};
 use crate::sweep::journal::RunKind;
 use crate::sweep::state;
@@ -170,30 +171,12 @@ impl Walk {
 fn command(words: &[OsString]) -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| "regsweep".into());
     let words = std::iter::once(&program).chain(words);
-    words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
-}
-
-/// A word as a shell reads it back.
-fn quoted(word: &str) -> String {
-    let plain = |character: char| character.is_alphanumeric() || "/._-=:,%@+".contains(character);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+    words.map(|word| shell_word(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_quoted_as_a_shell_wants_them() {
-        assert_eq!(quoted("/tmp/a-b_c.d"), "/tmp/a-b_c.d");
-        assert_eq!(quoted("my demo"), "'my demo'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted(""), "''");
-    }
 
     #[test]
     fn the_policy_of_the_demo_has_no_problem() {

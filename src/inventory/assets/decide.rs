@@ -87,7 +87,7 @@ pub(super) fn decide(listing: Listing) -> Drafts {
 
 /// Asks the database about every blob, and notes what may hide references.
 pub(super) fn ask(drafts: &mut Drafts, evidence: Option<&Evidence>, questions: &Questions<'_>) {
-    let listed = &questions.asked.repositories;
+    let listed = &questions.database.repositories;
     for draft in &mut drafts.list {
         let of_list = listed.contains(&draft.repository);
         match evidence {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::scan::{Options, ScanError};
 use super::{BlobId, Inventory, LooseFile, Tally};
-use crate::evidence::{Asked, Evidence, EvidenceError};
+use crate::evidence::{Database, Evidence, EvidenceError};
 use crate::layout::RegistryLayout;
 use crate::oci::RepositoryName;
 use crate::store::ReadStore;
@@ -97,7 +97,7 @@ pub enum AssetsError {
 #[derive(Debug, Clone, Copy)]
 pub struct Questions<'q> {
     /// Where the database is asked, and which repositories are looked at.
-    pub asked: &'q Asked,
+    pub database: &'q Database,
     /// Evidence that is older than this is refused.
     pub oldest: Timestamp,
     /// What changed within so long before the evidence was taken may not have been in it yet.
@@ -130,7 +130,7 @@ pub async fn scan(
         })
     })?;
     store.progress().begin("asking the database", None);
-    let evidence = Evidence::gather(&questions.asked.sources, clock.now(), questions.oldest).await?;
+    let evidence = Evidence::gather(&questions.database.sources, clock.now(), questions.oldest).await?;
     decide::ask(&mut drafts, evidence.as_ref(), &questions);
     Ok(build::build(drafts, evidence.as_ref(), options))
 }

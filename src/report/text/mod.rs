@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
+
 use super::Problems;
 use super::audit::{Amount, Audit, Class};
 use crate::inventory::Beside;
@@ -10,8 +12,11 @@ use crate::plan::Counts;
 use crate::store::{Identity, Requests};
 use crate::sweep::Executed;
 
+mod explain;
 mod plan;
 
+pub use explain::explained;
+pub(crate) use plan::step_counts;
 pub use plan::{Detail, PlanText, plan};
 
 /// Steps and problems shown before the rest is only counted.
@@ -41,7 +46,13 @@ pub fn bytes(value: u64) -> String {
     format!("{}.{:02} {}", hundredths / 100, hundredths % 100, units[unit])
 }
 
-fn counted(value: u64, one: &str, many: &str) -> String {
+/// A moment as a person reads it, to the minute.
+pub(crate) fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// A number with its noun.
+pub(crate) fn counted(value: u64, one: &str, many: &str) -> String {
     format!("{} {}", number(value), if value == 1 { one } else { many })
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use rustc_hash::FxHashSet;
 
-use super::{SHOWN, bytes, counted, head, number, problem_line, requests};
+use super::{SHOWN, bytes, counted, head, moment, number, problem_line, requests};
 use crate::plan::{Action, Condemned, Mode, Plan, Reason, Refusal, Step};
 use crate::policy::{ExpireReason, Verdict};
 use crate::report::Problems;
@@ -53,7 +53,7 @@ impl Detail {
 }
 
 /// Names are made even up to this width; a longer one pushes its line out.
-const NAME: usize = 44;
+pub(super) const NAME: usize = 44;
 
 /// The text of a plan: what would go, and why.
 pub fn plan(said: &PlanText<'_>) -> String {
@@ -200,7 +200,15 @@ fn manifests(text: &mut String, plan: &Plan, detail: Detail) {
 
 fn counts(text: &mut String, plan: &Plan) {
     text.push_str("\nin all\n");
-    for (name, one, many) in [
+    let of = |name: &str| plan.steps.iter().filter(|step| step.action.name() == name).count() as u64;
+    for said in step_counts(of) {
+        let _ = writeln!(text, "  {said}");
+    }
+}
+
+/// How many steps of each kind there are, in the order in which they are carried out; a phrase for each kind that there is.
+pub(crate) fn step_counts(of: impl Fn(&str) -> u64) -> Vec<String> {
+    let kinds = [
         ("heal", "blob comes back from the trash", "blobs come back from the trash"),
         ("relink", "layer link is written again", "layer links are written again"),
         ("relink-manifest", "manifest link is written again", "manifest links are written again"),
@@ -215,12 +223,9 @@ fn counts(text: &mut String, plan: &Plan) {
         ("discard", "blob that the database does not know", "blobs that the database does not know"),
         ("abort-upload", "unfinished upload in parts", "unfinished uploads in parts"),
         ("purge", "object leaves the trash for good", "objects leave the trash for good"),
-    ] {
-        let count = plan.steps.iter().filter(|step| step.action.name() == name).count() as u64;
-        if count > 0 {
-            let _ = writeln!(text, "  {}", counted(count, one, many));
-        }
-    }
+    ];
+    let counts = kinds.into_iter().map(|(name, one, many)| (of(name), one, many));
+    counts.filter(|(count, ..)| *count > 0).map(|(count, one, many)| counted(count, one, many)).collect()
 }
 
 fn freed_table(text: &mut String, plan: &Plan, detail: Detail) {
@@ -289,8 +294,8 @@ fn condemned(text: &mut String, condemned: &[Condemned]) {
          then",
         bytes(total),
         counted(condemned.len() as u64, "blob", "blobs"),
-        first.strftime("%Y-%m-%d %H:%M UTC"),
-        last.strftime("%Y-%m-%d %H:%M UTC"),
+        moment(first),
+        moment(last),
     );
 }
 

@@ -9,8 +9,9 @@ mod registry;
 mod schedules;
 mod store;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -156,6 +157,13 @@ impl Simulation {
         }
     }
 
+    /// Whether the sweeper may still die.
+    fn may_die(&self) -> bool {
+        let requests = self.requests.load(Ordering::Relaxed);
+        self.schedule.lock().unwrap().death.is_some_and(|death| death >= requests)
+            || self.random.as_ref().is_some_and(schedules::Random::may_die)
+    }
+
     fn advance(&self, seconds: u64) {
         self.objects.lock().unwrap().now += seconds;
     }
@@ -236,7 +244,15 @@ pub struct World {
     /// Whether trash is purged although a cache may answer for it.
     pub trusts_cache: bool,
     pub policy: Arc<Policy>,
+    /// States from which all has gone well; nothing is remembered without it.
+    pub seen: Option<Seen>,
 }
+
+/// States of a world in which nobody acts any more but the sweeper, from which it came to a good end.
+///
+/// From there on all is decided by the state, and many schedules lead to the same few: the rest of them need not be played
+/// again. A state is its hash of 64 bits.
+pub type Seen = Arc<Mutex<HashSet<u64>>>;
 
 /// How a played schedule went.
 #[derive(Debug, Clone, Copy, Default)]
@@ -284,6 +300,7 @@ impl World {
             settle: 5,
             trusts_cache: false,
             policy: Arc::new(policy("90d")),
+            seen: None,
         }
     }
 
@@ -295,6 +312,39 @@ impl World {
     /// The same beside a registry so slow that whoever follows a dead sweeper comes before its pushes have settled.
     pub fn slow(cached: bool) -> Self {
         Self { settle: AFTER_A_DEATH + 100, ..Self::forgetful(cached) }
+    }
+
+    /// The same, where no end is played twice.
+    pub fn remembering(&self) -> Self {
+        Self { seen: Some(Seen::default()), ..self.clone() }
+    }
+
+    /// The state before a cycle, if all that follows is decided by it and it is to be remembered.
+    fn at_rest(&self, simulation: &Simulation, cycle: usize) -> Option<u64> {
+        let nobody_pushes = simulation.pushers.iter().all(|pusher| pusher.future.lock().unwrap().is_none());
+        if self.seen.is_none() || simulation.trace.is_some() || !nobody_pushes || simulation.may_die() {
+            return None;
+        }
+        let mut hasher = DefaultHasher::new();
+        cycle.hash(&mut hasher);
+        let objects = simulation.objects.lock().unwrap();
+        (&objects.keys, objects.now).hash(&mut hasher);
+        let told = simulation.told.lock().unwrap();
+        for (tag, (image, at)) in &told.tags {
+            (tag, &image.digest, at).hash(&mut hasher);
+        }
+        told.pending.hash(&mut hasher);
+        for registry in &simulation.registries {
+            registry.cache.as_ref().map(|cache| cache.lock().unwrap().clone()).hash(&mut hasher);
+        }
+        Some(hasher.finish())
+    }
+
+    /// Whether it went well from this state before; else it is noted as one that is about to be tried.
+    fn went_well(&self, state: Option<u64>, tried: &mut Vec<u64>) -> bool {
+        let (Some(state), Some(seen)) = (state, &self.seen) else { return false };
+        tried.push(state);
+        seen.lock().unwrap().contains(&state)
     }
 
     fn limits(&self) -> Limits {
@@ -315,7 +365,11 @@ impl World {
     ) -> Result<Played, String> {
         let simulation = self.simulation(programs, schedule, random, tell);
         let mut played = Played::default();
-        let result = self.act(&simulation, &mut played);
+        let mut tried = Vec::new();
+        let result = self.act(&simulation, &mut played, &mut tried);
+        if let (Ok(()), Some(seen)) = (&result, &self.seen) {
+            seen.lock().unwrap().extend(tried);
+        }
         result.map(|()| played).map_err(|why| match &simulation.trace {
             Some(trace) => format!("{why}\n{}", trace.lock().unwrap().join("\n")),
             None => why,
@@ -374,10 +428,19 @@ impl World {
         trace.clone()
     }
 
-    fn act(&self, simulation: &Arc<Simulation>, played: &mut Played) -> Result<(), String> {
+    fn act(
+        &self,
+        simulation: &Arc<Simulation>,
+        played: &mut Played,
+        tried: &mut Vec<u64>,
+    ) -> Result<(), String> {
         let told = &simulation.told;
-        for _ in 0..self.cycles {
-            while let Err(error) = self.allowed(simulation, played) {
+        for cycle in 0..self.cycles {
+            loop {
+                if self.went_well(self.at_rest(simulation, cycle), tried) {
+                    return Ok(());
+                }
+                let Err(error) = self.allowed(simulation, played) else { break };
                 if !simulation.dead.swap(false, Ordering::Relaxed) {
                     return Err(format!("a cycle failed: {error}"));
                 }
@@ -406,6 +469,9 @@ impl World {
         simulation.schedule.lock().unwrap().death = None;
         if let Some(random) = &simulation.random {
             random.stop();
+        }
+        if self.went_well(self.at_rest(simulation, self.cycles), tried) {
+            return Ok(());
         }
         for round in 0.. {
             let (steps, plan) = self.allowed(simulation, played)?;
@@ -439,7 +505,7 @@ impl World {
             manifest_cache: None,
             purge_ban: (self.cache.is_some() && !self.trusts_cache)
                 .then(|| PurgeBan { manifests_only: false, why: "a cache may answer for it".to_owned() }),
-            asked: regsweep::evidence::Asked::default(),
+            database: regsweep::evidence::Database::default(),
         };
         // Two runs of one moment would share a name.
         simulation.advance(1);

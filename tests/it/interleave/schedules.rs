@@ -63,11 +63,12 @@ impl Random {
         (!self.stopped.load(Ordering::Relaxed) && self.below(4) == 0).then(|| self.below(pushers))
     }
 
+    pub fn may_die(&self) -> bool {
+        !self.stopped.load(Ordering::Relaxed) && self.deaths.load(Ordering::Relaxed) > 0
+    }
+
     pub fn dies(&self) -> bool {
-        if self.stopped.load(Ordering::Relaxed)
-            || self.deaths.load(Ordering::Relaxed) == 0
-            || self.below(100) != 0
-        {
+        if !self.may_die() || self.below(100) != 0 {
             return false;
         }
         self.deaths.fetch_sub(1, Ordering::Relaxed);
@@ -171,7 +172,7 @@ fn small_worlds() -> Vec<Small> {
                 let last = play(&world, &[program], &Schedule::default(), name);
                 found.push(Small {
                     name: format!("{name} ({what})"),
-                    world: world.clone(),
+                    world: world.remembering(),
                     program,
                     gates: last.gates.max(first.gates) + 8,
                     requests: last.requests.max(first.requests) + 20,
@@ -276,7 +277,7 @@ fn trash_of_a_dead_sweeper_was_purged_before_pushes_had_settled() {
 #[test]
 fn seeds() {
     let start: u64 = std::env::var("REGSWEEP_SEED").map_or(1, |seed| seed.parse().unwrap());
-    let worlds = alone(worlds);
+    let worlds = alone(worlds).map(|(name, world)| (name, world.remembering()));
     let wanted = wanted(7_000);
     let count = move |index: usize| (index < wanted).then_some(index);
     let played = on_all_processors(count, |number| {

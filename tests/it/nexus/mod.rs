@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use regsweep::clock::{Clock as _, Manual};
-use regsweep::evidence::{Asked, Source};
+use regsweep::evidence::{Database, Source};
 use regsweep::inventory::Depth;
 use regsweep::layout::Nexus;
 use regsweep::pipeline::{self, Job, PipelineError, Survey};
@@ -144,7 +144,7 @@ impl Scene {
 /// A job without a policy.
 fn job_of(sources: Vec<Source>) -> Job<'static> {
     let repositories = if sources.is_empty() { REPOSITORIES.map(str::to_owned).to_vec() } else { Vec::new() };
-    Job { asked: Asked { sources, repositories }, ..job(None, Mode::Online) }
+    Job { database: Database { sources, repositories }, ..job(None, Mode::Online) }
 }
 
 /// The keys that a plan takes.

@@ -1,0 +1,88 @@
+//! `--html FILE`: the page, as a file.
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+
+use super::{Failure, StoreArgs, usage};
+use crate::clock::{Clock as _, System};
+use crate::exit::Exit;
+use crate::pipeline;
+use crate::policy::Policy;
+use crate::report::html::{self, Contents, Page, Planned};
+use crate::store::ReadStore;
+
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct HtmlArgs {
+    /// Write what was found, done and is to come as one HTML page to look at
+    #[arg(long, value_name = "FILE", env = "REGSWEEP_HTML")]
+    pub html: Option<PathBuf>,
+}
+
+impl HtmlArgs {
+    /// Finds out whether the page can be written, before there is anything to lose.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let Some(path) = &self.html else { return Ok(()) };
+        beside(path).with_context(|| cannot(path)).map(drop).map_err(usage)
+    }
+
+    /// Writes the page, whole or not at all.
+    pub(super) async fn write(
+        &self,
+        args: &StoreArgs,
+        store: &ReadStore,
+        policy: Option<&Policy>,
+        contents: Option<Contents>,
+        planned: Option<Planned>,
+    ) -> Result<(), Failure> {
+        let Some(path) = &self.html else { return Ok(()) };
+        let mut address = vec![store.identity().url.clone()];
+        if let Some(state) = &args.state {
+            address.extend(["--state".to_owned(), state.clone()]);
+        }
+        let page = Page {
+            written: System.now(),
+            store: store.identity().clone(),
+            layout: args.layout(store)?.name().into(),
+            address,
+            policy: policy.map(|policy| policy.origin().to_owned()),
+            notices: Vec::new(),
+            contents,
+            planned,
+            history: pipeline::history(store).await?,
+        };
+        let written = || {
+            let mut file = beside(path)?;
+            file.write_all(html::page(&page).as_bytes())?;
+            file.as_file().sync_all()?;
+            file.persist(path)?;
+            anyhow::Ok(())
+        };
+        written().with_context(|| cannot(path)).map_err(|error| Failure { exit: Exit::SomeFailed, error })
+    }
+}
+
+fn cannot(path: &Path) -> String {
+    format!(
+        "cannot write the page {}: --html names a file in a directory that can be written to",
+        path.display()
+    )
+}
+
+/// An empty file beside `path`, which goes unless it takes the place.
+fn beside(path: &Path) -> anyhow::Result<tempfile::NamedTempFile> {
+    if std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(anyhow!("something else than a file is there"));
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // As any program makes a file: the umask decides who may read it.
+    let permissions = std::fs::Permissions::from_mode(0o666);
+    Ok(tempfile::Builder::new()
+        .prefix(".regsweep-")
+        .suffix(".html")
+        .permissions(permissions)
+        .tempfile_in(directory)?)
+}

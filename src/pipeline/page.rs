@@ -1,0 +1,87 @@
+//! The page, from what a survey found and what the state remembers.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{PipelineError, Survey};
+use crate::plan::build::counts;
+use crate::plan::usage::usage;
+use crate::report::Problems;
+use crate::report::audit::{Amount, Class};
+use crate::report::html::{Contents, History, RunLine, RunOutcome, TrashLine};
+use crate::store::ReadStore;
+use crate::sweep::journal::{Recorded, RunKind};
+use crate::sweep::state::{self, Memory};
+
+/// Runs that the page shows, and as many places of the trash.
+const RUNS: usize = 10;
+
+impl Survey {
+    /// What the page says of the store; `classes` are those of an audit.
+    pub fn contents(&self, classes: Option<BTreeMap<Class, Amount>>) -> Contents {
+        Contents::of(
+            self.inventory.listed_at,
+            counts(&self.inventory, &self.marks),
+            usage(&self.inventory, &self.marks),
+            Problems::of(&self.inventory, &self.marks, &self.memory.stray_trash),
+            classes,
+        )
+    }
+}
+
+/// What the page says of earlier runs, and of the one that has just ended.
+///
+/// # Errors
+/// When the state cannot be read.
+pub async fn history(store: &ReadStore) -> Result<History, PipelineError> {
+    let memory = state::read(store).await?;
+    let mut history = History::default();
+    for recorded in memory.runs.iter().rev().take(RUNS) {
+        history.runs.push(line(store, recorded).await?);
+    }
+    history.older = memory.runs.len().saturating_sub(RUNS) as u64;
+    (history.trash, history.more_trash) = trash(&memory);
+    Ok(history)
+}
+
+async fn line(store: &ReadStore, recorded: &Recorded) -> Result<RunLine, PipelineError> {
+    let kind = match &recorded.run.kind {
+        RunKind::Sweep(mode) => format!("sweep, {mode}"),
+        RunKind::Mend(_) => "gave back".to_owned(),
+        RunKind::Restore { of } => format!("restore of {of}"),
+    };
+    let outcome = match (&recorded.run.kind, recorded.ended) {
+        (_, false) => RunOutcome::Unfinished,
+        (RunKind::Restore { .. }, true) => RunOutcome::Restored,
+        (_, true) => state::report(store, &recorded.run.run)
+            .await?
+            .map_or(RunOutcome::Unfinished, |report| RunOutcome::Ended(report.executed)),
+    };
+    Ok(RunLine { run: recorded.run.run.clone(), kind, started: recorded.run.started, outcome })
+}
+
+/// The trash by run, the newest first, and what is in that of others.
+fn trash(memory: &Memory) -> (Vec<TrashLine>, Amount) {
+    let mut by_run: BTreeMap<&str, (Amount, Option<Timestamp>)> = BTreeMap::new();
+    for item in &memory.trash {
+        let (amount, since) = by_run.entry(&item.run).or_default();
+        amount.objects += 1;
+        amount.bytes += item.size;
+        *since = item.since;
+    }
+    let (mut lines, mut more) = (Vec::new(), Amount::default());
+    for (run, (amount, since)) in by_run.into_iter().rev() {
+        if lines.len() == RUNS {
+            more.objects += amount.objects;
+            more.bytes += amount.bytes;
+            continue;
+        }
+        let kept = memory.runs.iter().find(|recorded| recorded.run.run == run);
+        let until = since
+            .zip(kept)
+            .and_then(|(since, recorded)| since.checked_add(recorded.run.trash_keep.as_signed()).ok());
+        lines.push(TrashLine { run: run.to_owned(), amount, until });
+    }
+    (lines, more)
+}
