@@ -4,7 +4,6 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::evidence::EvidenceArgs;
 use super::progress::Shown;
 use super::{CommandResult, Failure, PolicyArgsOf, StoreArgs, data, json, talk, usage};
 use crate::clock::System;
@@ -25,8 +24,6 @@ pub(super) struct ExplainArgs {
     pub image: Option<String>,
     #[command(flatten)]
     pub policy: PolicyArgsOf,
-    #[command(flatten)]
-    pub evidence: EvidenceArgs,
     /// Show everything that pins it, and every tag of a repository
     #[arg(long, env = "REGSWEEP_ALL")]
     pub all: bool,
@@ -56,7 +53,7 @@ pub(super) async fn run(mut args: ExplainArgs) -> CommandResult {
     let store = args.store.open()?;
     let layout = args.store.layout(&store)?;
     let mut job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
-    job.database = args.evidence.database()?;
+    job.database = args.store.evidence.database()?;
     let shown = Shown::of(&store);
     let survey = pipeline::survey(&store, layout, &job, Depth::Names, &System).await?;
     drop(shown);

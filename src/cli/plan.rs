@@ -6,7 +6,6 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
-use super::evidence::EvidenceArgs;
 use super::html::HtmlArgs;
 use super::progress::Shown;
 use super::{CacheArgs, CommandResult, PolicyArgsOf, StoreArgs, data, json, talk, usage};
@@ -28,8 +27,6 @@ pub(super) struct PlanArgs {
     pub policy: PolicyArgsOf,
     #[command(flatten)]
     pub cache: CacheArgs,
-    #[command(flatten)]
-    pub evidence: EvidenceArgs,
     #[command(flatten)]
     pub html: HtmlArgs,
     /// Write the plan to a file that `run --plan` carries out
@@ -58,7 +55,7 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
     let layout = args.store.layout(&store)?;
     let mut job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
     job.purge_ban = args.cache.caches(&args.store)?.purge_ban();
-    job.database = args.evidence.database()?;
+    job.database = args.store.evidence.database()?;
     let shown = Shown::of(&store);
     let survey = pipeline::survey(&store, layout, &job, Depth::Names, &System).await?;
     drop(shown);

@@ -14,6 +14,7 @@ mod nexus;
 mod properties;
 mod pulls;
 mod registry;
+mod sidecar;
 mod soak;
 mod support;
 mod sweepers;

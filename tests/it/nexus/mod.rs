@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod orphans;
+mod process;
 mod rest;
 mod stores;
 
