@@ -66,7 +66,7 @@ fn main() -> anyhow::Result<()> {
     let place = root.display().to_string();
     let binary = argument("regsweep").unwrap_or_else(|| env!("CARGO_BIN_EXE_regsweep").to_owned());
     let listed = Command::new("find").args([&place, "-type", "f"]).output()?;
-    let files = listed.stdout.iter().filter(|byte| **byte == b'\n').count();
+    let files = String::from_utf8_lossy(&listed.stdout).lines().count();
     println!("{files} files");
     let cat = format!("find {place} -name '*.properties' -print0 | xargs -0 cat");
     let contenders: [(&str, &str, Vec<&str>); 3] = [
