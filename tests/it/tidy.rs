@@ -437,10 +437,11 @@ fn what_the_readme_names_exists() {
 
 #[test]
 fn nothing_names_a_workplace_or_is_left_to_do() {
-    let mut paths: Vec<String> = ["src", "tests", "testdata", "benches", "fuzz/fuzz_targets", ".ci"]
-        .iter()
-        .flat_map(|directory| files(directory))
-        .collect();
+    let mut paths: Vec<String> =
+        ["src", "tests", "testdata", "benches", "deploy", "fuzz/fuzz_targets", ".ci"]
+            .iter()
+            .flat_map(|directory| files(directory))
+            .collect();
     paths.extend(
         ["README.md", "CHANGELOG.md", "Cargo.toml", "fuzz/Cargo.toml", "deny.toml"].map(str::to_owned),
     );
