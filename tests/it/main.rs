@@ -11,6 +11,7 @@ mod explain;
 mod full_disk;
 mod independent;
 mod interleave;
+mod nexus;
 mod properties;
 mod pulls;
 mod registry;
