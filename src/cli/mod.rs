@@ -66,14 +66,14 @@ enum Command {
     Status(status::StatusArgs),
     /// Remember when images were pulled, for policies that go by it
     Pulls(pulls::PullsArgs),
-    /// Check a policy file, or show a preset
+    /// Check a policy file, show a preset, or make a policy from another product's rules
     Policy(policy::PolicyArgs),
     /// Make a small registry with everything in it that goes wrong, and walk through it
     Demo(demo::DemoArgs),
 }
 
 /// Which store, and how to read it.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 struct StoreArgs {
     #[arg(
         value_name = "STORE",

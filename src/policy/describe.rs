@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use crate::policy::rules::{
     Clock, EmptyRepositories, Keep, KeepRule, OrderBy, Protection, RepositoryPolicy, VersionCounts,
 };
-use crate::policy::verdict::OTHER;
 use crate::policy::{Policy, presets};
 
 impl Policy {
@@ -31,38 +30,6 @@ impl Policy {
         self.describe_rest(&mut lines);
         lines.push(String::new());
         lines.join("\n")
-    }
-
-    /// What the document's order makes pointless, a sentence each: policies and classes that can never match.
-    ///
-    /// Only what is evident from catch-all patterns and repeated lists is found.
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        for (index, policy) in self.policies.iter().enumerate() {
-            let written = policy.repositories.to_string();
-            let shadow = self.policies[..index].iter().find(|earlier| {
-                earlier.repositories.matches_everything() || earlier.repositories.to_string() == written
-            });
-            if let Some(shadow) = shadow {
-                warnings.push(format!(
-                    "policy {} never applies: policy {} above it matches the same repositories first",
-                    policy.name, shadow.name
-                ));
-            }
-            if let Some(place) = policy.classes.iter().position(|rule| rule.class.matches.matches_every_tag())
-            {
-                let catch_all = &policy.classes[place].class.name;
-                let other = policy.other.is_some().then_some(OTHER);
-                let later = policy.classes[place + 1..].iter().map(|rule| &*rule.class.name).chain(other);
-                for class in later {
-                    warnings.push(format!(
-                        "policy {}: class {class} never matches: class {catch_all} before it takes every tag",
-                        policy.name
-                    ));
-                }
-            }
-        }
-        warnings
     }
 
     fn describe_rest(&self, lines: &mut Vec<String>) {

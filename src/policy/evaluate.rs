@@ -378,4 +378,6 @@ fn count(length: usize) -> u64 {
 }
 
 #[cfg(test)]
+mod peers;
+#[cfg(test)]
 mod tests;

@@ -4,15 +4,18 @@
 //! kin) is pure and takes the facts about tags and manifests as arguments. Nothing expires unless a policy matches its
 //! repository, a class matches its tag, and no keep holds it.
 
+pub mod convert;
 pub mod pattern;
 pub mod presets;
 pub mod referrers;
+pub mod schema;
 
 mod calver;
 mod describe;
 mod document;
 mod error;
 mod evaluate;
+mod findings;
 mod order;
 mod pulls;
 mod read;
@@ -31,6 +34,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use error::{PolicyError, Problem};
 pub use evaluate::{TagFacts, UntaggedFacts};
+pub use findings::{Content, Coverage, Finding, FindingKind};
 pub use pulls::{DEFAULT_MAX_GAP, IgnoreError, IgnoredPulls, Puller};
 pub use rules::{
     CalendarUnit, Captures, Class, ClassRule, Clock, EmptyRepositories, Keep, KeepRule, Limits, OrderBy,

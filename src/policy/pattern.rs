@@ -123,6 +123,28 @@ impl Pattern {
         })
     }
 
+    /// Whether it evidently matches every name that another does; `flat` names have no `/`.
+    fn covers_all_of(&self, other: &Self, flat: bool) -> bool {
+        let catch_all = ["**", "re:.*"].contains(&&*self.text) || (flat && &*self.text == "*");
+        if catch_all || self.text == other.text {
+            return true;
+        }
+        // Up to here another glob is literal text.
+        let literal = match other.regex() {
+            Some(_) => "",
+            None => other.text.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default(),
+        };
+        if literal.len() == other.text.len() {
+            return self.covers(literal);
+        }
+        let begins = |with: &str| {
+            !with.contains(['*', '?', '[', '{', '\\']) && literal.starts_with(with) && self.regex().is_none()
+        };
+        let below =
+            self.text.strip_suffix("**").is_some_and(|parent| parent.ends_with('/') && begins(parent));
+        below || (flat && self.text.strip_suffix('*').is_some_and(|start| begins(start)))
+    }
+
     fn regex(&self) -> Option<&Regex> {
         match &self.matcher {
             Matcher::Regex(regex) => Some(regex),
@@ -131,7 +153,7 @@ impl Pattern {
     }
 
     /// Whether the pattern, apart from its negation, matches the whole name.
-    fn covers(&self, name: &str) -> bool {
+    pub(super) fn covers(&self, name: &str) -> bool {
         match &self.matcher {
             Matcher::Glob(glob) => glob.is_match(name),
             Matcher::Regex(regex) => regex.is_match(name),
@@ -230,6 +252,16 @@ impl PatternList {
         self.is_catch_all(&["**", "*", "re:.*"])
     }
 
+    /// Whether every name that another list matches evidently matches too; `flat` names have no `/`. False when that is
+    /// not evident.
+    pub fn covers_all_of(&self, other: &Self, flat: bool) -> bool {
+        let mut positive = other.0.iter().filter(|pattern| !pattern.negated).peekable();
+        if positive.peek().is_none() || self.0.iter().any(|pattern| pattern.negated) {
+            return !self.0.is_empty() && self.to_string() == other.to_string();
+        }
+        positive.all(|one| self.0.iter().any(|own| own.covers_all_of(one, flat)))
+    }
+
     fn is_catch_all(&self, catch_alls: &[&str]) -> bool {
         self.0.iter().all(|pattern| !pattern.negated)
             && self.0.iter().any(|pattern| catch_alls.contains(&&*pattern.text))
@@ -309,6 +341,28 @@ mod tests {
         let negative = vec![Pattern::new("!a").unwrap()];
         assert_eq!(PatternList::new(negative).unwrap_err(), PatternError::OnlyNegatives);
         assert_eq!(PatternList::new(Vec::new()).unwrap_err(), PatternError::NoPatterns);
+    }
+
+    #[test]
+    fn a_list_covers_another_where_that_is_evident() {
+        for (list_of, other, flat, covers) in [
+            (&["**"][..], &["ci/*", "re:a.*"][..], false, true),
+            (&["*"], &["v*"], true, true),
+            (&["*"], &["v*"], false, false),
+            (&["ci/**"], &["ci/app", "ci/team/**"], false, true),
+            (&["ci/**"], &["ci", "cia/**"], false, false),
+            (&["ci/**"], &["ci/app", "web"], false, false),
+            (&["v*"], &["v1.*", "v2"], true, true),
+            (&["v*"], &["re:v.*"], true, false),
+            (&["v*"], &["*"], true, false),
+            (&["v*", "!v1*"], &["v2"], true, false),
+            (&["v*", "!v1*"], &["v*", "!v1*"], true, true),
+            (&["re:v[0-9]+"], &["v12"], true, true),
+            (&["v?*"], &["v1*"], true, false),
+        ] {
+            assert_eq!(list(list_of).covers_all_of(&list(other), flat), covers, "{list_of:?} {other:?}");
+        }
+        assert!(!PatternList::nothing().covers_all_of(&PatternList::nothing(), true));
     }
 
     proptest! {

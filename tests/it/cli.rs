@@ -273,7 +273,7 @@ fn the_policies_and_commands_of_the_readme_are_right() {
         if let Some(policy) = block.strip_prefix("yaml\n") {
             let policy =
                 Policy::parse(policy, "README.md").unwrap_or_else(|error| panic!("block {index}: {error}"));
-            assert_eq!(policy.warnings(), Vec::<String>::new());
+            assert_eq!(policy.findings(), []);
             policies += 1;
         }
         for line in block.lines() {

@@ -181,6 +181,6 @@ mod tests {
     #[test]
     fn the_policy_of_the_demo_has_no_problem() {
         let policy = crate::policy::Policy::parse(POLICY, "policy.yaml").unwrap();
-        assert_eq!(policy.warnings(), Vec::<String>::new());
+        assert_eq!(policy.findings(), []);
     }
 }
