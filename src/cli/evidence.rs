@@ -9,7 +9,7 @@ use super::{Failure, usage};
 use crate::evidence::{Credentials, Database, EvidenceError, Rest, Source};
 use crate::exit::Exit;
 
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(super) struct EvidenceArgs {
     #[arg(
         long,

@@ -7,10 +7,11 @@ use anyhow::Context as _;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Subcommand};
 
-use super::{CommandResult, Failure, LAYOUT, StoreArgs, data, json, read_policy, talk, usage};
+use super::{CommandResult, Failure, StoreArgs, data, json, read_policy, talk, usage};
 use crate::clock::{Clock as _, System};
 use crate::exit::Exit;
 use crate::inventory::{Depth, Inventory, scan};
+use crate::layout::Keeps;
 use crate::pipeline::PipelineError;
 use crate::policy::convert::{self, Source};
 use crate::policy::{Policy, presets, schema};
@@ -113,10 +114,18 @@ fn check(file: &Path, store: Option<&str>, strict: bool) -> CommandResult {
 
 fn look(store: &str) -> Result<Inventory, Failure> {
     let store = StoreArgs { store: Some(store.to_owned()), ..StoreArgs::default() };
-    let cached = store.open()?;
-    let cache = store.manifest_cache(&cached);
-    let options = scan::Options { depth: Depth::Names, concurrency: cached.concurrency(), now: System.now() };
-    let scanned = tokio::task::block_in_place(|| scan::scan(&cached, &LAYOUT, options, cache.as_ref()));
+    let opened = store.open()?;
+    let layout = store.layout(&opened)?;
+    if matches!(layout.keeps(), Keeps::Records) {
+        let layout = layout.name();
+        return Err(usage(anyhow::anyhow!(
+            "a policy is checked on a store of distribution's, and this one is of {layout}: leave the store out, or see what \
+             `plan` says"
+        )));
+    }
+    let cache = store.manifest_cache(&opened);
+    let options = scan::Options { depth: Depth::Names, concurrency: opened.concurrency(), now: System.now() };
+    let scanned = tokio::task::block_in_place(|| scan::scan(&opened, layout, options, cache.as_ref()));
     Ok(scanned.map_err(PipelineError::from)?)
 }
 

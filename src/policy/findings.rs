@@ -286,3 +286,6 @@ fn place_in(node: &Node, path: &[&str]) -> Place {
     }
     place
 }
+
+#[cfg(test)]
+mod tests;

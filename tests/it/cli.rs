@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use regsweep::clock::{Clock as _, System};
 use regsweep::policy::Policy;
-use regsweep::synth::{Builder, ImageSpec, Link, SplitMix64};
+use regsweep::synth::{Builder, ImageSpec, Link, NexusRecipe, SplitMix64};
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_regsweep");
@@ -73,6 +73,8 @@ fn scene(directory: &Path) {
     std::fs::create_dir(directory.join("empty")).unwrap();
     let log = testdata().with_file_name("pulls").join("access-2.8.2.log");
     std::fs::copy(log, directory.join("access.log")).unwrap();
+    let rules = testdata().with_file_name("convert").join("ecr-rules-a.json");
+    std::fs::copy(rules, directory.join("ecr.json")).unwrap();
     for policy in files("yaml") {
         std::fs::copy(&policy, directory.join(policy.file_name().unwrap())).unwrap();
     }
@@ -242,6 +244,30 @@ fn a_plan_that_was_edited_is_refused() {
     refused(&other, "would lose something");
     let output = regsweep(here, &["run", "registry", "--plan", "plan.json", "--offline"]);
     assert_says(&output, 0, &["undo"]);
+}
+
+#[test]
+fn a_policy_is_checked_on_a_store_of_distribution_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    NexusRecipe::default().generate(&here.join("nexus"), System.now().into()).unwrap();
+    std::fs::copy(testdata().join("policy.yaml"), here.join("policy.yaml")).unwrap();
+    let says = ["and this one is of nexus: leave the store out"];
+    assert_says(&regsweep(here, &["policy", "check", "policy.yaml", "nexus"]), 2, &says);
+    assert_says(&regsweep(here, &["policy", "check", "policy.yaml", "nowhere"]), 4, &["nowhere"]);
+}
+
+#[test]
+fn a_converted_policy_passes_its_check() {
+    let directory = tempfile::tempdir().unwrap();
+    scene(directory.path());
+    let here = directory.path();
+    let converted =
+        regsweep(here, &["policy", "convert", "--from", "ecr", "ecr.json", "--repositories", "ci/**,web"]);
+    assert_says(&converted, 0, &["repositories: ['ci/**', web]", "note: ECR removes images"]);
+    std::fs::write(here.join("converted.yaml"), &converted.stdout).unwrap();
+    let checked = regsweep(here, &["policy", "check", "--strict", "converted.yaml"]);
+    assert_says(&checked, 0, &["Policy ecr: repositories ci/**, web"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The same store and the same policy give the same plan, however many threads look.
 
-use regsweep::layout::Distribution;
 use regsweep::inventory::Depth;
+use regsweep::layout::Distribution;
 use regsweep::pipeline;
 use regsweep::plan::Mode;
 use regsweep::store::{Access, ReadStore};
@@ -32,7 +32,15 @@ policies:
 fn plans_are_the_same_across_runs_and_numbers_of_threads() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("store");
-    let recipe = Recipe { seed: 11, repositories: 12, tags: 15, history: 2, multiarch: 0.3, referrers: 0.2, ..Recipe::default() };
+    let recipe = Recipe {
+        seed: 11,
+        repositories: 12,
+        tags: 15,
+        history: 2,
+        multiarch: 0.3,
+        referrers: 0.2,
+        ..Recipe::default()
+    };
     recipe.generate(&root, present()).unwrap();
     let policy = policy(POLICY);
     let job = job(Some(&policy), Mode::Online);
@@ -57,7 +65,12 @@ fn plans_are_the_same_across_runs_and_numbers_of_threads() {
         (survey.plan(&store, &Distribution, &job).steps, decisions)
     };
     let first = plan(1);
-    assert!(first.0.len() > 20 && first.1.len() > 100, "{} steps, {} decisions", first.0.len(), first.1.len());
+    assert!(
+        first.0.len() > 20 && first.1.len() > 100,
+        "{} steps, {} decisions",
+        first.0.len(),
+        first.1.len()
+    );
     for threads in [1, 2, 3, 16] {
         let again = plan(threads);
         assert_eq!(again.1, first.1, "{threads} threads");

@@ -32,7 +32,8 @@ fn documents(directory: &str) -> Vec<(String, String)> {
 
 #[test]
 fn every_policy_that_is_read_is_valid_by_the_schema() {
-    let presets = presets::names().iter().map(|name| ((*name).to_owned(), presets::text(name).unwrap().to_owned()));
+    let presets =
+        presets::names().iter().map(|name| ((*name).to_owned(), presets::text(name).unwrap().to_owned()));
     let files = documents("testdata/policies").into_iter().chain(documents("testdata/cli"));
     let mut read = 0;
     for (name, text) in presets.chain(files).filter(|(name, text)| Policy::parse(text, name).is_ok()) {

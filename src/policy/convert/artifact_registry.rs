@@ -96,7 +96,8 @@ fn read(rule: &Input, draft: &mut Draft) -> Result<Rule, ConvertError> {
     let delete = match action.text()?.to_ascii_lowercase().as_str() {
         "delete" => true,
         "keep" => false,
-        other => {
+        _ => {
+            let other = action.text()?;
             return Err(ConvertError::new(format!("{action} is `{other}`, and neither Delete nor Keep")));
         }
     };

@@ -238,7 +238,7 @@ fn told_of_events(origin: &str, endpoints: &str, host: &str) {
 fn policies_and_configurations_can_be_read() {
     let policy = read("policy.yaml");
     let parsed = Policy::parse(&policy, "deploy/policy.yaml").unwrap();
-    assert_eq!(parsed.warnings(), Vec::<String>::new());
+    assert_eq!(parsed.findings(), []);
     let manifests = documents("configuration.yaml", &read("kubernetes/configuration.yaml"));
     let map = |name: &str, key: &str| {
         let found =
