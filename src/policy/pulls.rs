@@ -29,6 +29,21 @@ pub struct IgnoredPulls {
     addresses: Vec<IpNet>,
 }
 
+/// What a policy says of pulls.
+#[derive(Debug, Clone)]
+pub struct PullRules {
+    /// Whose do not count.
+    pub ignored: IgnoredPulls,
+    /// The longest time of which nothing is known of pulls that is taken for one without any.
+    pub max_gap: Period,
+}
+
+impl Default for PullRules {
+    fn default() -> Self {
+        Self { ignored: IgnoredPulls::default(), max_gap: DEFAULT_MAX_GAP }
+    }
+}
+
 /// Why an entry of an ignore list is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IgnoreError {

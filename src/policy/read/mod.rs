@@ -1,7 +1,9 @@
 //! From a document's tree to a checked policy, with every problem on the way.
 
 mod fields;
+mod pulls;
 mod rules;
+mod sources;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ const DOCUMENT: Language = Language {
     known: &[
         "version",
         "protect",
+        "pulls",
         "classes",
         "policies",
         "referrers",
@@ -40,7 +43,7 @@ const DOCUMENT: Language = Language {
 };
 
 const PROTECT: Language =
-    Language { of: "`protect`", known: &["tags", "repositories"], later: &["digests_from", "in_use"] };
+    Language { of: "`protect`", known: &["tags", "repositories", "digests_from", "in_use"], later: &[] };
 
 const POLICY: Language = Language {
     of: "a policy",
@@ -49,7 +52,7 @@ const POLICY: Language = Language {
 };
 
 const POLICY_PROTECT: Language =
-    Language { of: "`protect`", known: &["tags"], later: &["digests_from", "in_use"] };
+    Language { of: "`protect`", known: &["tags", "digests_from", "in_use"], later: &[] };
 
 const POLICY_LIMITS: Language = Language { of: "`limits`", known: &["min_keep", "max_delete"], later: &[] };
 
@@ -117,6 +120,7 @@ fn whole(node: &Node, text: &str, origin: &str, problems: &mut Problems) -> Opti
         source: Arc::from(text),
         origin: Arc::from(origin),
         protect: fields.get("protect").map(|node| protection(node, &PROTECT, problems)).unwrap_or_default(),
+        pulls: fields.get("pulls").map(|node| pulls::pulls(node, problems)).unwrap_or_default(),
         policies,
         orphaned_after: period("referrers", &REFERRERS, "orphaned_after", DEFAULT_ORPHANED_AFTER, problems),
         abandoned_after: period("uploads", &UPLOADS, "abandoned_after", DEFAULT_ABANDONED_AFTER, problems),
@@ -148,6 +152,8 @@ fn protection(node: &Node, language: &Language, problems: &mut Problems) -> Prot
     let Some(fields) = Fields::read(node, language, problems) else {
         return Protection::default();
     };
+    let mut named = fields.get("digests_from").map(|node| sources::digests_from(node, problems)).unwrap_or_default();
+    named.extend(fields.get("in_use").map(|node| sources::in_use(node, problems)).unwrap_or_default());
     let mut optional = |key| {
         let node = fields.get(key)?;
         // An empty list protects nothing, which is what it says.
@@ -159,6 +165,7 @@ fn protection(node: &Node, language: &Language, problems: &mut Problems) -> Prot
     Protection {
         tags: optional("tags").unwrap_or_default(),
         repositories: optional("repositories").unwrap_or_default(),
+        sources: named,
     }
 }
 
@@ -196,7 +203,8 @@ fn repository_policy(
         other: rules.other,
         untagged,
         limits,
-        protect: own.map(|own| own.tags).unwrap_or_default(),
+        protect: own.as_ref().map(|own| own.tags.clone()).unwrap_or_default(),
+        sources: own.map(|own| own.sources).unwrap_or_default(),
         preset_protect: preset.map(|preset| preset.protect.clone()).unwrap_or_default(),
         trash_keep,
     })
@@ -236,6 +244,7 @@ fn preset_named(node: &Node, problems: &mut Problems) -> Option<&'static Preset>
 fn clock(node: &Node, problems: &mut Problems) -> Option<Clock> {
     match text(node, "`clock`", problems)? {
         "tagged" => Some(Clock::Tagged),
+        "pulled" => Some(Clock::Pulled),
         "pushed" => Some(Clock::Pushed),
         known_later @ ("pulled" | "created") => {
             problems.note(node.place, not_yet(&format!("`clock: {known_later}`")));
