@@ -212,7 +212,7 @@ type CommandResult = Result<Exit, Failure>;
 
 /// Carries out what was typed. Errors are told on stderr.
 pub async fn main(cli: Cli) -> Exit {
-    match carry_out(cli.command).await {
+    match Box::pin(carry_out(cli.command)).await {
         Ok(exit) => exit,
         Err(failure) => {
             talk(&format!("error: {:#}", failure.error));

@@ -15,11 +15,13 @@ mod decisions;
 mod keeps;
 mod mended;
 mod online;
+mod orders;
 mod ranks;
 mod remains;
 mod tagged;
 #[cfg(test)]
 mod tests;
+mod times;
 mod untagged;
 mod versions;
 

@@ -12,6 +12,7 @@ mod interleave;
 mod properties;
 mod pulls;
 mod registry;
+mod rubin;
 mod soak;
 mod support;
 mod sweepers;

@@ -7,9 +7,10 @@
 use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::keeps::Keeps;
+use super::keeps::{Keeps, Times};
 use super::remains::alias_targets;
 use super::tagged::follows;
+use super::times::time_of;
 use super::{After, Violation, World};
 use crate::inventory::{BlobId, Link, Repository, Target};
 use crate::oci::{Digest, TagName};
@@ -77,8 +78,12 @@ impl Judge<'_> {
                 && !standing.children.contains(&id)
                 && self.subject(id).is_none()
         };
-        let pushed = linked.iter().filter(|(id, _)| is_head(**id)).map(|(_, pushed)| *pushed);
-        let keeps = Keeps::of(self.rules.untagged.as_ref(), self.policy.grace(), self.world.now, pushed);
+        let times = |id: BlobId, pushed: Option<Timestamp>| {
+            let time = time_of(self.world.inventory, self.rules.clock, Some(id), pushed);
+            Times { time, pushed }
+        };
+        let of_heads = linked.iter().filter(|(id, _)| is_head(**id)).map(|(id, pushed)| times(*id, *pushed));
+        let keeps = Keeps::of(self.rules.untagged.as_ref(), self.policy.grace(), self.world.now, of_heads);
         let most = self.rules.limits.max_delete;
         let mut found = Vec::new();
         let mut heads = Vec::new();
@@ -105,12 +110,13 @@ impl Judge<'_> {
                 // It goes when what refers to it does: another rule's question.
                 None
             } else {
-                heads.push((pushed, step, id));
-                keeps.why_kept(pushed, most)
+                let times = times(id, pushed);
+                heads.push((times.time, step, id));
+                keeps.why_kept(times, most)
             };
             found.extend(why.map(|why| (step, self.sentence(id, why))));
         }
-        heads.sort_unstable_by_key(|(pushed, step, _)| (*pushed, *step));
+        heads.sort_unstable_by_key(|(time, step, _)| (*time, *step));
         let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
         found.extend(heads.iter().skip(most).map(|(_, step, id)| {
             (*step, self.sentence(*id, "more would go than max_delete lets go in one run"))

@@ -1,6 +1,7 @@
 //! From a document's tree to a checked policy, with every problem on the way.
 
 mod fields;
+mod order;
 mod pulls;
 mod rules;
 mod sources;
@@ -187,7 +188,7 @@ fn repository_policy(
     let rules = rules::tags(fields.get("tags"), preset, classes, problems);
     let untagged = fields
         .get("untagged")
-        .and_then(|node| rules::class_keep(node, &format!("`{UNTAGGED}`"), OrderBy::Clock, problems));
+        .and_then(|node| rules::class_keep(node, &format!("`{UNTAGGED}`"), OrderBy::CLOCK, problems));
     let clock = fields.get("clock").and_then(|node| clock(node, problems)).unwrap_or_default();
     let limits = fields.get("limits").and_then(|node| repository_limits(node, problems)).unwrap_or_default();
     let own = fields.get("protect").map(|node| protection(node, &POLICY_PROTECT, problems));
@@ -244,16 +245,16 @@ fn preset_named(node: &Node, problems: &mut Problems) -> Option<&'static Preset>
 fn clock(node: &Node, problems: &mut Problems) -> Option<Clock> {
     match text(node, "`clock`", problems)? {
         "tagged" => Some(Clock::Tagged),
-        "pulled" => Some(Clock::Pulled),
         "pushed" => Some(Clock::Pushed),
-        known_later @ ("pulled" | "created") => {
-            problems.note(node.place, not_yet(&format!("`clock: {known_later}`")));
-            None
-        }
+        "pulled" => Some(Clock::Pulled),
+        "created" => Some(Clock::Created),
         other => {
-            let hint = did_you_mean(other, ["tagged", "pushed"].into_iter());
+            let hint = did_you_mean(other, ["tagged", "pushed", "pulled", "created"].into_iter());
             let other = other.escape_debug();
-            problems.note(node.place, format!("`clock`: \"{other}\" is neither tagged nor pushed{hint}"));
+            problems.note(
+                node.place,
+                format!("`clock`: \"{other}\" is none of tagged, pushed, pulled and created{hint}"),
+            );
             None
         }
     }
