@@ -6,6 +6,7 @@
 mod facts;
 mod fate;
 mod followers;
+mod named;
 mod young;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +14,11 @@ use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::inventory::{BlobId, BlobSet, Body, Inventory, Link, Repository, Target};
-use crate::policy::{Decision, KeepReason, Policy, TagFacts, UntaggedFacts, Verdict};
+use crate::policy::{DEFAULT_MAX_GAP, Decision, KeepReason, Policy, TagFacts, UntaggedFacts, Verdict};
+use crate::sources::pulls::PullRecord;
+use crate::sources::references::References;
+
+use named::{Named, NamedHere};
 
 pub use fate::{Fate, Gone, Held, Pins};
 
@@ -48,6 +53,10 @@ pub struct Rules<'r> {
     pub grace: SignedDuration,
     /// What restores pinned.
     pub pins: &'r [Pins],
+    /// What lists of pins name, and what runs.
+    pub references: &'r References,
+    /// When images were pulled.
+    pub pulls: &'r PullRecord,
     /// The present moment.
     pub now: Timestamp,
 }
@@ -67,15 +76,19 @@ impl Rules<'_> {
 /// Decides what becomes of every tag and manifest, and marks what they need.
 pub fn mark(inventory: &Inventory, rules: &Rules<'_>) -> Marks {
     let aliases = aliases(inventory);
+    let named = Named::of(rules.references, inventory);
     let marked: Vec<(RepositoryMarks, FxHashSet<BlobId>)> = inventory
         .repositories
         .par_iter()
         .map(|repository| {
-            let marker = Marker::new(inventory, repository, &aliases, rules);
+            let marker = Marker::new(inventory, repository, &aliases, &named, rules);
             marker.run()
         })
         .collect();
     let mut live = BlobSet::for_table(&inventory.blobs);
+    for id in named.everywhere() {
+        live.insert(id);
+    }
     let mut referenced = BlobSet::for_table(&inventory.blobs);
     let mut repositories = Vec::with_capacity(marked.len());
     for (marks, every) in marked {
@@ -114,6 +127,9 @@ struct Marker<'m> {
     repository: &'m Repository,
     aliases: &'m FxHashMap<BlobId, Vec<BlobId>>,
     rules: &'m Rules<'m>,
+    named: NamedHere<'m>,
+    /// Since when no pull went unseen.
+    recorded: Timestamp,
     /// Revisions of this repository that have a link, by digest.
     linked: FxHashMap<BlobId, usize>,
     /// Manifests of this repository by what they are about.
@@ -130,8 +146,10 @@ impl<'m> Marker<'m> {
         inventory: &'m Inventory,
         repository: &'m Repository,
         aliases: &'m FxHashMap<BlobId, Vec<BlobId>>,
+        named: &Named<'m>,
         rules: &'m Rules<'m>,
     ) -> Self {
+        let max_gap = rules.policy.map_or(DEFAULT_MAX_GAP, |policy| policy.pulls().max_gap);
         let mut linked = FxHashMap::default();
         let mut referrers: FxHashMap<BlobId, Vec<BlobId>> = FxHashMap::default();
         for (index, revision) in repository.revisions.iter().enumerate() {
@@ -148,6 +166,8 @@ impl<'m> Marker<'m> {
             repository,
             aliases,
             rules,
+            named: named.within(&repository.name, inventory),
+            recorded: rules.pulls.begins(rules.now, max_gap),
             linked,
             referrers,
             fates: vec![None; repository.revisions.len()],
@@ -227,6 +247,15 @@ impl<'m> Marker<'m> {
             .zip(&repository.tags)
             .map(|(decision, tag)| {
                 let decision = decision.unwrap_or_else(|| keep(KeepReason::TimeUnknown));
+                // What names a signature names no class of tags.
+                if !matches!(decision.verdict, Verdict::Keep(_))
+                    && let Some(&by) = self.named.tags.get(&tag.name)
+                {
+                    return Decision {
+                        verdict: Verdict::Keep(KeepReason::Named { by: by.clone() }),
+                        ..decision
+                    };
+                }
                 if decision.is_expired() && self.tag_pinned(&tag.name) {
                     return Decision { verdict: Verdict::Keep(KeepReason::Pinned), ..decision };
                 }
@@ -254,6 +283,7 @@ impl<'m> Marker<'m> {
         for id in pinned {
             self.reach(id, &Held::Pinned);
         }
+        self.hold_named();
         for revision in &self.repository.revisions {
             if revision.link == Link::Missing {
                 continue;

@@ -82,6 +82,9 @@ pub enum Refusal {
          --accept pull_through_cache"
     )]
     PullThroughCache,
+    /// Something that the policy wants to be asked did not answer.
+    #[error("what must not go is not known, so nothing goes: {0}")]
+    Source(String),
     /// The mode does not fit.
     #[error("{0}")]
     Mode(String),

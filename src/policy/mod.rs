@@ -32,7 +32,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use error::{PolicyError, Problem};
 pub use evaluate::{TagFacts, UntaggedFacts};
-pub use pulls::{DEFAULT_MAX_GAP, IgnoreError, IgnoredPulls, PullRules, Puller};
+pub use pulls::{DEFAULT_MAX_GAP, IgnoreError, IgnoredPulls, PullRules, Pulled, Puller};
 pub use rules::{
     CalendarUnit, Captures, Class, ClassRule, Clock, EmptyRepositories, Keep, KeepRule, Limits, OrderBy,
     Protection, RepositoryLimits, RepositoryPolicy, VersionCounts,

@@ -36,14 +36,19 @@ impl<'c> Claims<'c> {
 
     /// Who names the tag.
     fn tag(&self, repository: &RepositoryName, tag: &TagName) -> Option<&'c Arc<str>> {
-        self.tags.get(tag)?.iter().find(|(reference, _)| about(reference, repository)).map(|(_, source)| *source)
+        self.tags
+            .get(tag)?
+            .iter()
+            .find(|(reference, _)| about(reference, repository))
+            .map(|(_, source)| *source)
     }
 
     /// Who names the digest, there or everywhere.
     fn digest(&self, repository: Option<&RepositoryName>, digest: &Digest) -> Option<&'c Arc<str>> {
         let named = self.digests.get(digest)?;
         let found = named.iter().find(|(reference, _)| {
-            reference.repository.is_none() || repository.is_some_and(|repository| about(reference, repository))
+            reference.repository.is_none()
+                || repository.is_some_and(|repository| about(reference, repository))
         });
         found.map(|(_, source)| *source)
     }

@@ -16,6 +16,7 @@ use crate::plan::{Evidence, Reason, SCHEMA};
 use crate::policy::{Decision, ExpireReason, KeepReason, Verdict};
 
 mod agreement;
+mod sources;
 mod tagged;
 mod untagged;
 
@@ -60,6 +61,8 @@ struct Scene {
     policy: Policy,
     limits: Limits,
     pins: Vec<Pins>,
+    references: References,
+    pulls: PullRecord,
     mode: Mode,
     last: Option<Counts>,
     store: Identity,
@@ -171,6 +174,8 @@ impl Scene {
             policy,
             limits,
             pins: Vec::new(),
+            references: References::default(),
+            pulls: PullRecord::default(),
             mode: Mode::Offline,
             last: None,
             store,
@@ -235,6 +240,8 @@ impl Scene {
             policy: Some(&self.policy),
             grace: self.limits.grace.as_signed(),
             pins: &self.pins,
+            references: &self.references,
+            pulls: &self.pulls,
             now: now(),
         }
     }
@@ -275,6 +282,8 @@ impl Scene {
             mode: self.mode,
             last: self.last.as_ref(),
             ended: &self.ended,
+            references: &self.references,
+            pulls: &self.pulls,
             now,
         };
         check(plan, &world).err().map(|refused| refused.refusals).unwrap_or_default()

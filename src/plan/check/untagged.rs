@@ -8,13 +8,15 @@ use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::keeps::{Keeps, Times};
+use super::named::Claims;
+use super::pulls::{Age, last_pull};
 use super::remains::alias_targets;
 use super::tagged::follows;
 use super::times::time_of;
 use super::{After, Violation, World};
 use crate::inventory::{BlobId, Link, Repository, Target};
 use crate::oci::{Digest, TagName};
-use crate::policy::{Policy, RepositoryPolicy};
+use crate::policy::{Clock, Policy, RepositoryPolicy};
 
 /// Validation: what no tag holds goes only where the policy's rule for it lets it go, whatever the plan says of it.
 pub(super) fn let_go(after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
@@ -48,7 +50,7 @@ struct Follower {
 
 /// What holds the manifests of a repository, other than the rule for those without a tag.
 struct Standing {
-    /// Held by a tag that stays, by a restore, or by being young: these, and all that belongs to them.
+    /// Held by a tag that stays, by a restore, by a list, or by being young: these, and all that belongs to them.
     held: FxHashSet<BlobId>,
     /// Followers by what they point to, where nothing else holds it.
     followed: FxHashMap<BlobId, Vec<Follower>>,
@@ -78,9 +80,15 @@ impl Judge<'_> {
                 && !standing.children.contains(&id)
                 && self.subject(id).is_none()
         };
+        let begins = self.world.pulls.begins(self.world.now, self.policy.pulls().max_gap);
         let times = |id: BlobId, pushed: Option<Timestamp>| {
-            let time = time_of(self.world.inventory, self.rules.clock, Some(id), pushed);
-            Times { time, pushed }
+            let age = match self.rules.clock {
+                Clock::Pulled => pushed.map(|pushed| {
+                    last_pull(self.world, begins, &self.repository.name, None, Some(id), pushed)
+                }),
+                clock => time_of(self.world.inventory, clock, Some(id), pushed).map(Age::known),
+            };
+            Times { time: age.map(|age| age.time), open: age.is_some_and(|age| age.open), pushed }
         };
         let of_heads = linked.iter().filter(|(id, _)| is_head(**id)).map(|(id, pushed)| times(*id, *pushed));
         let keeps = Keeps::of(self.rules.untagged.as_ref(), self.policy.grace(), self.world.now, of_heads);
@@ -134,7 +142,7 @@ impl Judge<'_> {
 
     fn standing(&self, linked: &FxHashMap<BlobId, Option<Timestamp>>) -> Standing {
         let mut followers = Vec::new();
-        let mut pending = self.young_and_restored();
+        let mut pending = self.held_anyway();
         for tag in &self.repository.tags {
             let Target::Manifest(target) = tag.target else { continue };
             if let Some((algorithm, hex)) = self.followed_by(&tag.name) {
@@ -172,8 +180,8 @@ impl Judge<'_> {
         Standing { held, followed, children }
     }
 
-    /// Manifests that stay for now, whatever a rule says.
-    fn young_and_restored(&self) -> Vec<BlobId> {
+    /// Manifests that stay, whatever a rule says: young ones, restored ones, and those that somebody names.
+    fn held_anyway(&self) -> Vec<BlobId> {
         let (world, grace) = (self.world, self.world.limits.grace.as_signed());
         let young = self
             .repository
@@ -189,7 +197,8 @@ impl Judge<'_> {
             .flat_map(|pins| &pins.revisions)
             .filter(|(name, _)| *name == self.repository.name)
             .filter_map(|(_, digest)| world.inventory.blobs.find(digest));
-        young.chain(restored).collect()
+        let named = Claims::of(world).manifests(world, self.repository);
+        young.chain(restored).chain(named).collect()
     }
 
     /// These manifests with all that they refer to and all that belongs to any of them.

@@ -12,7 +12,7 @@ mod tests;
 use std::sync::Arc;
 
 use fields::{
-    Fields, Language, Problems, boolean, did_you_mean, list, not_yet, patterns, quantity, text, whole_number,
+    Fields, Language, Problems, boolean, did_you_mean, list, patterns, quantity, text, whole_number,
 };
 
 use crate::config::values::Period;
@@ -153,7 +153,8 @@ fn protection(node: &Node, language: &Language, problems: &mut Problems) -> Prot
     let Some(fields) = Fields::read(node, language, problems) else {
         return Protection::default();
     };
-    let mut named = fields.get("digests_from").map(|node| sources::digests_from(node, problems)).unwrap_or_default();
+    let mut named =
+        fields.get("digests_from").map(|node| sources::digests_from(node, problems)).unwrap_or_default();
     named.extend(fields.get("in_use").map(|node| sources::in_use(node, problems)).unwrap_or_default());
     let mut optional = |key| {
         let node = fields.get(key)?;

@@ -18,7 +18,10 @@ pub(super) fn pulls(node: &Node, problems: &mut Problems) -> PullRules {
         && let Some(max_gap) = quantity::<Period>(node, "`max_gap`", problems)
     {
         if max_gap < Period::from_hours(1) {
-            problems.note(node.place, "`max_gap` is at least 1h: a registry that nobody asks has nothing to tell");
+            problems.note(
+                node.place,
+                "`max_gap` is at least 1h: a registry that nobody asks has nothing to tell",
+            );
         }
         rules.max_gap = max_gap;
     }

@@ -116,7 +116,8 @@ fn command(node: &Node, problems: &mut Problems) -> Option<(Arc<str>, Arc<[Strin
         problems.note(node.place, "`command` names no program");
         return None;
     }
-    if let Some(word) = words.iter().find(|word| ["|", "||", "&&", ";", ">", ">>", "<", "&"].contains(&word.as_str()))
+    if let Some(word) =
+        words.iter().find(|word| ["|", "||", "&&", ";", ">", ">>", "<", "&"].contains(&word.as_str()))
     {
         problems.note(
             node.place,

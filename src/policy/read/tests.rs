@@ -262,18 +262,49 @@ policies:
 }
 
 #[test]
-fn what_comes_later_is_refused_by_name() {
+fn sources_say_what_they_are_and_how_fresh() {
     let text = r#"
 version: 1
-protect: { digests_from: [pins.txt], in_use: [] }
+protect:
+  digests_from: [pins.txt, { file: more.txt, max_age: 30d, may_be_empty: true }, {}, 7, { command: x }]
+  in_use:
+    - { file: in-use.txt }
+    - { file: in-use.txt, max_age: 0, timeout: 1min }
+    - { command: "kubectl get pods -A -o 'jsonpath={..image}'", max_age: 1h }
+    - { command: "a 'b" }
+    - { command: "cat a | grep b", timeout: 2d }
+    - { command: " " }
+    - { file: a, command: b }
+    - {}
+pulls:
+  max_gap: 1min
+  ignore: { user_agents: "*", users: [7, ""], addresses: [10.0.0.0/40, 0.0.0.0/0], hosts: [a] }
 policies:
-  - { name: a, repositories: "**", clock: pulled }
+  - { name: a, repositories: "**", clock: pulled, protect: { digests_from: own.txt } }
 "#;
-    insta::assert_snapshot!(refused(text.trim_start()), @"
-    policy.yaml:2:12: `digests_from` is not supported by this version of regsweep yet: remove it, or use a newer version
-    policy.yaml:2:38: `in_use` is not supported by this version of regsweep yet: remove it, or use a newer version
-    policy.yaml:4:43: `clock: pulled` is not supported by this version of regsweep yet: remove it, or use a newer version
-    ");
+    insta::assert_snapshot!(refused(text.trim_start()), @"");
+}
+
+#[test]
+fn sources_are_read() {
+    let text = "version: 1
+protect:
+  digests_from: [pins.txt, { file: more.txt, max_age: 30d, may_be_empty: true }]
+  in_use:
+    - { file: /run/in-use.txt, max_age: 2h }
+    - { command: \"kubectl get pods -A -o 'jsonpath={..image}'\", timeout: 2min }
+pulls: { max_gap: 7d, ignore: { user_agents: [\"Trivy*\"], users: mirror, addresses: 10.0.0.0/8 } }
+policies:
+  - { name: a, repositories: \"**\", clock: pulled, protect: { digests_from: [own.txt] } }
+";
+    let policy = Policy::parse(text, "policy.yaml").unwrap_or_else(|error| panic!("{error}"));
+    assert!(policy.goes_by_pulls());
+    assert_eq!(policy.pulls().max_gap, Period::from_days(7));
+    let puller = crate::policy::Puller { user: Some("mirror"), ..crate::policy::Puller::default() };
+    assert!(policy.pulls().ignored.covers(&puller));
+    let said: Vec<String> = policy.sources().iter().map(|source| format!("{source} {source:?}")).collect();
+    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(policy.describe(), @"");
 }
 
 #[test]

@@ -53,7 +53,7 @@ async fn listen(child: &mut Child) -> Result<Vec<u8>, SourceError> {
     }
     let said = String::from_utf8_lossy(&said);
     let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
-    let last = last.map(|line| format!(": {}", line.escape_debug())).unwrap_or_default();
+    let last = last.map(|line| format!(": {}", line.replace(char::is_control, " "))).unwrap_or_default();
     Err(SourceError::Failed { status: status.to_string(), said: last })
 }
 

@@ -23,7 +23,9 @@ pub enum ReferenceError {
         word: String,
     },
     /// It is the first digits of a digest.
-    #[error("line {line}: `{word}` looks like a shortened image ID, which could be any image: write it whole")]
+    #[error(
+        "line {line}: `{word}` looks like a shortened image ID, which could be any image: write it whole"
+    )]
     Shortened {
         /// The line, from 1.
         line: usize,
@@ -56,7 +58,8 @@ fn reference(word: &str, line: usize) -> Result<Reference, ReferenceError> {
         Some(_) => return Err(none()),
         None => word,
     };
-    let hex = |length| named.len() == length && named.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let hex =
+        |length| named.len() == length && named.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if hex(12) {
         return Err(ReferenceError::Shortened { line, word: shown() });
     }
@@ -81,7 +84,7 @@ fn reference(word: &str, line: usize) -> Result<Reference, ReferenceError> {
     };
     let name = without_host(path);
     let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
-    if RepositoryName::found(name).is_err() || !name.bytes().all(known) {
+    if RepositoryName::found(path).is_err() || RepositoryName::found(name).is_err() || !name.bytes().all(known) {
         return Err(none());
     }
     Ok(Reference { repository: Some(Arc::from(path)), tag, digest })

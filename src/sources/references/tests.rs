@@ -122,7 +122,11 @@ fn a_file_is_read_whole_and_young_or_not_at_all() {
     assert_eq!(&*read.sources[0].0, "the file pins.txt");
     let absolute = directory.path().join("pins.txt");
     assert_eq!(asked(file(absolute.to_str().unwrap(), None, false), Path::new("/")).len(), 2);
-    assert_fails(file("pins.txt", Some("59min"), false), directory.path(), "written 1h ago, and may be 59min");
+    assert_fails(
+        file("pins.txt", Some("59min"), false),
+        directory.path(),
+        "written 1h ago, and may be 59min",
+    );
     assert_fails(file("none.txt", None, false), directory.path(), "cannot be read: No such file");
     assert_fails(file(".", None, false), directory.path(), "no regular file");
     let ahead = pins(b"a:1", -hour);
