@@ -109,7 +109,7 @@ pub fn mark(inventory: &Inventory, rules: &Rules<'_>) -> Marks {
 }
 
 /// Which blob each alias stands for, whichever repository says so: a reference by alias is a reference everywhere.
-fn aliases(inventory: &Inventory) -> FxHashMap<BlobId, Vec<BlobId>> {
+pub(crate) fn aliases(inventory: &Inventory) -> FxHashMap<BlobId, Vec<BlobId>> {
     let mut found: FxHashMap<BlobId, Vec<BlobId>> = FxHashMap::default();
     for alias in inventory.repositories.iter().flat_map(|repository| &repository.aliases) {
         if let Some(target) = alias.target {

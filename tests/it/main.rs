@@ -6,6 +6,7 @@ mod changed;
 mod checker;
 mod cli;
 mod crash;
+mod explain;
 mod full_disk;
 mod independent;
 mod interleave;
