@@ -84,7 +84,10 @@ fn reference(word: &str, line: usize) -> Result<Reference, ReferenceError> {
     };
     let name = without_host(path);
     let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
-    if RepositoryName::found(path).is_err() || RepositoryName::found(name).is_err() || !name.bytes().all(known) {
+    if RepositoryName::found(path).is_err()
+        || RepositoryName::found(name).is_err()
+        || !name.bytes().all(known)
+    {
         return Err(none());
     }
     Ok(Reference { repository: Some(Arc::from(path)), tag, digest })
