@@ -7,18 +7,18 @@ mod facts;
 mod fate;
 mod followers;
 mod named;
+mod rules;
 mod young;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::inventory::{BlobId, BlobSet, Body, Inventory, Link, Repository, Target};
-use crate::policy::{DEFAULT_MAX_GAP, Decision, KeepReason, Policy, TagFacts, UntaggedFacts, Verdict};
-use crate::sources::pulls::PullRecord;
-use crate::sources::references::References;
+use crate::policy::{DEFAULT_MAX_GAP, Decision, KeepReason, TagFacts, UntaggedFacts, Verdict};
 
 use named::{Named, NamedHere};
+pub use rules::Rules;
 
 pub use fate::{Fate, Gone, Held, Pins};
 
@@ -42,35 +42,6 @@ pub struct Marks {
     pub referenced: BlobSet,
     /// One for each repository, in the inventory's order.
     pub repositories: Vec<RepositoryMarks>,
-}
-
-/// What the mark goes by, besides the inventory.
-#[derive(Debug, Clone, Copy)]
-pub struct Rules<'r> {
-    /// The policy; without one every tag and manifest stays.
-    pub policy: Option<&'r Policy>,
-    /// Nothing younger goes.
-    pub grace: SignedDuration,
-    /// What restores pinned.
-    pub pins: &'r [Pins],
-    /// What lists of pins name, and what runs.
-    pub references: &'r References,
-    /// When images were pulled.
-    pub pulls: &'r PullRecord,
-    /// The present moment.
-    pub now: Timestamp,
-}
-
-impl Rules<'_> {
-    /// Pins whose time is not over.
-    pub fn pinned(&self) -> impl Iterator<Item = &Pins> {
-        self.pins.iter().filter(|pins| pins.until > self.now)
-    }
-
-    /// Whether something that changed at this moment is too young to go. What is not known is young.
-    pub fn young(&self, changed: Option<Timestamp>) -> bool {
-        changed.is_none_or(|changed| self.now.duration_since(changed) < self.grace)
-    }
 }
 
 /// Decides what becomes of every tag and manifest, and marks what they need.

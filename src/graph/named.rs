@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use super::{Held, Marker};
 use crate::inventory::{BlobId, Inventory};
 use crate::oci::{RepositoryName, Role, TagName};
-use crate::sources::references::{Reference, References};
+use crate::sources::{Reference, References};
 
 /// What is named, by where to look for it.
 pub(super) struct Named<'n> {
@@ -29,15 +29,12 @@ impl<'n> Named<'n> {
         let mut named = Self { by_name: FxHashMap::default(), everywhere: Vec::new() };
         for (source, references) in &references.sources {
             for reference in references {
-                match &reference.repository {
-                    Some(path) => {
-                        let last = path.rsplit('/').next().unwrap_or_default();
-                        named.by_name.entry(last).or_default().push((source, reference));
-                    }
-                    None => {
-                        let id = reference.digest.and_then(|digest| inventory.blobs.find(&digest));
-                        named.everywhere.extend(id.map(|id| (id, source)));
-                    }
+                if let Some(path) = &reference.repository {
+                    let last = path.rsplit('/').next().unwrap_or_default();
+                    named.by_name.entry(last).or_default().push((source, reference));
+                } else {
+                    let id = reference.digest.and_then(|digest| inventory.blobs.find(&digest));
+                    named.everywhere.extend(id.map(|id| (id, source)));
                 }
             }
         }

@@ -34,8 +34,7 @@ use crate::graph::Pins;
 use crate::inventory::{BlobId, Inventory, Repository};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::policy::Policy;
-use crate::sources::pulls::PullRecord;
-use crate::sources::references::References;
+use crate::sources::{PullRecord, References};
 use crate::store::Identity;
 
 /// A plan that the checker has passed. Nothing else can be carried out.

@@ -7,14 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 use crate::config::values::Period;
 use crate::oci::Created;
 use crate::policy::Policy;
+use crate::policy::age::{Age, by_clock};
 use crate::policy::pulls::Pulled;
 use crate::policy::referrers::referrer_subject;
 use crate::policy::rules::{Clock, Keep, OrderBy, RepositoryPolicy};
 use crate::policy::standing::{Member, judge};
 use crate::policy::verdict::{Decision, ExpireReason, KeepReason, OTHER, UNTAGGED, Verdict};
-
-/// The first moment of the year 2000: builders that want the same digest each time write the epoch, or 1980.
-const EARLIEST_CREATED: Timestamp = Timestamp::constant(946_684_800, 0);
 
 /// What is known of a tag. `None` is unknown, which keeps wherever a rule needs the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -301,37 +299,6 @@ impl Contender {
         let newest = known_past(Some(newest), now)?;
         Ok(Self { index, class, time, open, newest })
     }
-}
-
-/// A time by a clock.
-#[derive(Debug, Clone, Copy)]
-struct Age {
-    time: Timestamp,
-    /// It may as well be any earlier time.
-    open: bool,
-}
-
-impl Age {
-    fn of(time: Timestamp) -> Self {
-        Self { time, open: false }
-    }
-}
-
-/// The time of a manifest by a clock, which for an untagged one is never when it was tagged.
-fn by_clock(clock: Clock, pushed: Option<Timestamp>, pulled: Pulled, created: Created) -> Option<Age> {
-    let time = match clock {
-        Clock::Tagged | Clock::Pushed => pushed,
-        Clock::Pulled => {
-            let (time, open) = pulled.latest(pushed?);
-            return Some(Age { time, open });
-        }
-        Clock::Created => match created {
-            Created::At(at) if at >= EARLIEST_CREATED => Some(at),
-            Created::At(_) | Created::Unstated => pushed,
-            Created::Unreadable => None,
-        },
-    };
-    time.map(Age::of)
 }
 
 /// The time, if it is known and has come; otherwise why it keeps.

@@ -8,6 +8,7 @@ pub mod pattern;
 pub mod presets;
 pub mod referrers;
 
+mod age;
 mod calver;
 mod describe;
 mod document;

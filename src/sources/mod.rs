@@ -4,3 +4,6 @@
 
 pub mod pulls;
 pub mod references;
+
+pub use pulls::PullRecord;
+pub use references::{Reference, References};

@@ -10,7 +10,7 @@ use super::{Violation, World};
 use crate::inventory::{BlobId, Link, Repository};
 use crate::oci::{Digest, RepositoryName, Role, TagName};
 use crate::plan::{Action, Plan};
-use crate::sources::references::Reference;
+use crate::sources::Reference;
 
 /// What is named, by tag and by digest.
 pub(super) struct Claims<'c> {

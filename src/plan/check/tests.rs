@@ -14,6 +14,8 @@ use crate::oci::{Kind, Role};
 use crate::plan::build::{Sources, TrashItem, build};
 use crate::plan::{Evidence, Reason, SCHEMA};
 use crate::policy::{Decision, ExpireReason, KeepReason, Verdict};
+use crate::sources::pulls::Pull;
+use crate::sources::references::read_references;
 
 mod agreement;
 mod sources;

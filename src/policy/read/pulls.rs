@@ -10,6 +10,9 @@ const PULLS: Language = Language { of: "`pulls`", known: &["max_gap", "ignore"],
 const IGNORE: Language =
     Language { of: "`ignore`", known: &["user_agents", "users", "addresses"], later: &[] };
 
+/// Adds one entry to a list of those whose pulls do not count.
+type Add = fn(&mut IgnoredPulls, &str) -> Result<(), IgnoreError>;
+
 /// Reads `pulls`.
 pub(super) fn pulls(node: &Node, problems: &mut Problems) -> PullRules {
     let mut rules = PullRules::default();
@@ -29,7 +32,7 @@ pub(super) fn pulls(node: &Node, problems: &mut Problems) -> PullRules {
         return rules;
     };
     let ignored = &mut rules.ignored;
-    let lists: [(&str, fn(&mut IgnoredPulls, &str) -> Result<(), IgnoreError>); 3] = [
+    let lists: [(&str, Add); 3] = [
         ("user_agents", IgnoredPulls::add_user_agent),
         ("users", IgnoredPulls::add_user),
         ("addresses", IgnoredPulls::add_address),

@@ -83,11 +83,8 @@ fn reference(word: &str, line: usize) -> Result<Reference, ReferenceError> {
         None => None,
     };
     let name = without_host(path);
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
-    if RepositoryName::found(path).is_err()
-        || RepositoryName::found(name).is_err()
-        || !name.bytes().all(known)
-    {
+    let served = RepositoryName::found(name).is_ok_and(|name| name.is_valid());
+    if RepositoryName::found(path).is_err() || !served || matches!(name, "sha256" | "sha512") {
         return Err(none());
     }
     Ok(Reference { repository: Some(Arc::from(path)), tag, digest })

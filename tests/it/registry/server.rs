@@ -103,6 +103,8 @@ pub struct Options {
     pub cache_in_redis: Option<u16>,
     /// `storage.delete.enabled: false`.
     pub delete_disabled: bool,
+    /// `log.accesslog.disabled: false`.
+    pub access_log: bool,
 }
 
 /// A running registry.
@@ -236,7 +238,7 @@ fn configuration_text(
     };
     format!(
         "version: 0.1
-log: {{ level: warn, accesslog: {{ disabled: true }} }}
+log: {{ level: warn, accesslog: {{ disabled: {no_access_log} }} }}
 storage:
   {driver}
   delete: {{ enabled: {delete_enabled} }}
@@ -253,5 +255,6 @@ validation: {{ manifests: {{ urls: {{ allow: [\"^https://vendor.example/\"] }} }
         driver = storage.driver(),
         read_only = options.read_only,
         delete_enabled = !options.delete_disabled,
+        no_access_log = !options.access_log,
     )
 }

@@ -6,8 +6,6 @@ use proptest::prelude::*;
 
 use super::tagged::forged;
 use super::*;
-use crate::sources::pulls::Pull;
-use crate::sources::references::read_references;
 
 const RULES: &str = "version: 1
 grace: 1d
