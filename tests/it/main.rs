@@ -14,6 +14,7 @@ mod properties;
 mod pulls;
 mod registry;
 mod rubin;
+mod sidecar;
 mod soak;
 mod support;
 mod sweepers;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::clients::push_with_skopeo;
 use super::command::{regsweep, sweep_offline};
 use super::on_both_versions;
-use super::server::{Options, Registry, Version};
+use super::server::{AccessLog, Options, Registry, Version};
 use super::skopeo::{self, Layout};
 use super::world::{Fate, World};
 use crate::support::present;
@@ -45,7 +45,8 @@ fn grow_older(directory: &Path) {
 
 fn pushed(version: Version, root: &Path, pull: bool) -> (World, String) {
     let directory = tempfile::tempdir().expect("a directory");
-    let registry = Registry::start(version, root, Options { access_log: true, ..Options::default() });
+    let registry =
+        Registry::start(version, root, Options { access_log: AccessLog::On, ..Options::default() });
     let world = push_with_skopeo(&registry, &mut Layout::new(directory.path()));
     for tag in world.tags.iter().filter(|tag| pull && tag.fate == Fate::Kept) {
         let pulled = tempfile::tempdir().expect("a directory");
