@@ -186,6 +186,7 @@ impl Recorder {
             pull_through_cache,
             beside: None,
             directories,
+            assets: None,
         }
     }
 }
