@@ -63,7 +63,8 @@ pub fn created(
 
 /// What one config says. Only what its digest vouches for is believed.
 fn read(near: &Near<'_>, layout: &dyn RegistryLayout, digest: &Digest) -> Result<Created, StoreError> {
-    let Some(key) = layout.key(&Entry::BlobData { digest: *digest }) else { return Ok(Created::Unstated) };
+    // A layout in which a digest alone leads nowhere: what it says is not known.
+    let Some(key) = layout.key(&Entry::BlobData { digest: *digest }) else { return Ok(Created::Unreadable) };
     match near.read(&key, MAX_CONFIG_BYTES as u64) {
         Ok(Some((body, _))) if digest.matches(&body) => {
             Ok(config::created(&body).map_or(Created::Unstated, Created::At))

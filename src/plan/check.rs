@@ -124,7 +124,7 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
     unsafe_steps.extend(decisions::followers(&plan, &after, world));
     unsafe_steps.extend(named::held(&plan, world));
     unsafe_steps.extend(tagged::let_go(&plan, &after, world));
-    unsafe_steps.extend(untagged::let_go(&after, world));
+    unsafe_steps.extend(untagged::let_go(&plan, &after, world));
     unsafe_steps.extend(bounds::unmoved(&plan, world));
     unsafe_steps.extend(online::waited(&after, world));
     unsafe_steps.extend(mended::first(&plan, world));

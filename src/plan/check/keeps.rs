@@ -34,14 +34,22 @@ pub(super) struct Keeps<'k> {
 }
 
 impl<'k> Keeps<'k> {
-    /// The rule for manifests of these times.
+    /// The rule for manifests of these times. Which of them go first is asked as of the moment that the plan was made, of
+    /// those that nothing else held then: by the policy's clock they may be older than what the grace held.
     pub(super) fn of(
         rule: Option<&'k Keep>,
         grace: Period,
-        now: Timestamp,
-        manifests: impl Iterator<Item = Times>,
+        (then, of_then): (Timestamp, &[Times]),
+        (now, of_now): (Timestamp, &[Times]),
     ) -> Self {
-        let manifests: Vec<Times> = manifests.collect();
+        let at_first = Self::at(rule, grace, then, of_then);
+        let expired = of_then.iter().filter(|one| at_first.why_kept(**one, None).is_none());
+        let mut expired: Vec<Timestamp> = expired.filter_map(|one| one.time).collect();
+        expired.sort_unstable();
+        Self { expired, ..Self::at(rule, grace, now, of_now) }
+    }
+
+    fn at(rule: Option<&'k Keep>, grace: Period, now: Timestamp, manifests: &[Times]) -> Self {
         let mut keeps =
             Self { rule, grace, now, times: Vec::new(), spans: BTreeMap::new(), expired: Vec::new() };
         keeps.times = manifests.iter().filter_map(|one| keeps.known(*one).ok()).collect();
@@ -52,9 +60,6 @@ impl<'k> Keeps<'k> {
                 keeps.spans.insert(unit, spans.into_iter().collect());
             }
         }
-        let expired = manifests.iter().filter(|one| keeps.why_kept(**one, None).is_none());
-        keeps.expired = expired.filter_map(|one| one.time).collect();
-        keeps.expired.sort_unstable();
         keeps
     }
 

@@ -16,10 +16,11 @@ use super::times::time_of;
 use super::{After, Violation, World};
 use crate::inventory::{BlobId, Link, Repository, Target};
 use crate::oci::{Digest, TagName};
+use crate::plan::Plan;
 use crate::policy::{Clock, Policy, RepositoryPolicy};
 
 /// Validation: what no tag holds goes only where the policy's rule for it lets it go, whatever the plan says of it.
-pub(super) fn let_go(after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
+pub(super) fn let_go(plan: &Plan, after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
     // Without a policy no manifest goes at all, which is another rule's refusal.
     let Some(policy) = world.policy else { return Vec::new() };
     let mut going: FxHashMap<usize, Vec<(usize, BlobId)>> = FxHashMap::default();
@@ -33,7 +34,7 @@ pub(super) fn let_go(after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
         // As above: where no policy governs, nothing goes.
         let Some(rules) = policy.for_repository(repository.name.as_str()) else { continue };
         let judge = Judge { after, world, policy, rules, repository, aliases: &aliases };
-        found.extend(judge.judge(&going));
+        found.extend(judge.judge(&going, plan.header.listed_at.min(world.now)));
     }
     found
 }
@@ -68,19 +69,14 @@ struct Judge<'j> {
 }
 
 impl Judge<'_> {
-    fn judge(&self, going: &[(usize, BlobId)]) -> Vec<Violation> {
+    fn judge(&self, going: &[(usize, BlobId)], then: Timestamp) -> Vec<Violation> {
         // When each manifest was pushed that the repository has a link of, where that is known.
         let there = self.repository.revisions.iter().filter(|revision| revision.link != Link::Missing);
         let linked: FxHashMap<BlobId, Option<Timestamp>> =
             there.map(|one| (one.digest, one.pushed)).collect();
-        let standing = self.standing(&linked);
-        let is_head = |id: BlobId| {
-            !standing.held.contains(&id)
-                && !standing.followed.contains_key(&id)
-                && !standing.children.contains(&id)
-                && self.subject(id).is_none()
-        };
         let begins = self.world.pulls.begins(self.world.now, self.policy.pulls().max_gap);
+        let now = self.world.now;
+        let standing = self.standing(&linked, now);
         let times = |id: BlobId, pushed: Option<Timestamp>| {
             let age = match self.rules.clock {
                 Clock::Pulled => pushed.map(|pushed| {
@@ -90,8 +86,19 @@ impl Judge<'_> {
             };
             Times { time: age.map(|age| age.time), open: age.is_some_and(|age| age.open), pushed }
         };
-        let of_heads = linked.iter().filter(|(id, _)| is_head(**id)).map(|(id, pushed)| times(*id, *pushed));
-        let keeps = Keeps::of(self.rules.untagged.as_ref(), self.policy.grace(), self.world.now, of_heads);
+        let heads_of = |standing: &Standing| -> Vec<Times> {
+            let is_head = |id: BlobId| {
+                !standing.held.contains(&id)
+                    && !standing.followed.contains_key(&id)
+                    && !standing.children.contains(&id)
+                    && self.subject(id).is_none()
+            };
+            linked.iter().filter(|(id, _)| is_head(**id)).map(|(id, pushed)| times(*id, *pushed)).collect()
+        };
+        let of_then = heads_of(&self.standing(&linked, then));
+        let of_now = heads_of(&standing);
+        let rule = self.rules.untagged.as_ref();
+        let keeps = Keeps::of(rule, self.policy.grace(), (then, &of_then), (now, &of_now));
         let most = self.rules.limits.max_delete;
         let mut found = Vec::new();
         let mut heads = Vec::new();
@@ -140,9 +147,9 @@ impl Judge<'_> {
         self.world.inventory.facts(id).and_then(|facts| facts.subject)
     }
 
-    fn standing(&self, linked: &FxHashMap<BlobId, Option<Timestamp>>) -> Standing {
+    fn standing(&self, linked: &FxHashMap<BlobId, Option<Timestamp>>, at: Timestamp) -> Standing {
         let mut followers = Vec::new();
-        let mut pending = self.held_anyway();
+        let mut pending = self.held_anyway(at);
         for tag in &self.repository.tags {
             let Target::Manifest(target) = tag.target else { continue };
             if let Some((algorithm, hex)) = self.followed_by(&tag.name) {
@@ -181,19 +188,19 @@ impl Judge<'_> {
     }
 
     /// Manifests that stay, whatever a rule says: young ones, restored ones, and those that somebody names.
-    fn held_anyway(&self) -> Vec<BlobId> {
+    fn held_anyway(&self, at: Timestamp) -> Vec<BlobId> {
         let (world, grace) = (self.world, self.world.limits.grace.as_signed());
         let young = self
             .repository
             .revisions
             .iter()
             .filter(|one| one.link != Link::Missing)
-            .filter(|one| one.changed.is_none_or(|at| world.now.duration_since(at) < grace))
+            .filter(|one| one.changed.is_none_or(|changed| at.duration_since(changed) < grace))
             .map(|one| one.digest);
         let restored = world
             .pins
             .iter()
-            .filter(|pins| pins.until > world.now)
+            .filter(|pins| pins.until > at)
             .flat_map(|pins| &pins.revisions)
             .filter(|(name, _)| *name == self.repository.name)
             .filter_map(|(_, digest)| world.inventory.blobs.find(digest));
