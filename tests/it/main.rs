@@ -10,6 +10,7 @@ mod explain;
 mod full_disk;
 mod independent;
 mod interleave;
+mod page;
 mod properties;
 mod pulls;
 mod registry;
