@@ -11,6 +11,7 @@ mod explain;
 mod full_disk;
 mod independent;
 mod interleave;
+mod nexus;
 mod page;
 mod properties;
 mod pulls;
