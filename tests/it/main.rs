@@ -16,6 +16,7 @@ mod page;
 mod properties;
 mod pulls;
 mod registry;
+mod rubin;
 mod sidecar;
 mod soak;
 mod support;
