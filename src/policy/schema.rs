@@ -18,6 +18,7 @@ pub fn schema() -> Value {
         &[
             ("version", json!({ "const": 1, "description": "The version of the language." })),
             ("protect", defined("protect")),
+            ("pulls", pulls()),
             ("classes", map("Kinds of tags, by name. A policy names them under `tags`.", defined("class"))),
             (
                 "policies",
@@ -97,9 +98,13 @@ fn definitions() -> Value {
             &[
                 ("tags", described("protected", "Tags that never go.")),
                 ("repositories", described("protected", "Repositories in which nothing goes.")),
+                ("digests_from", defined("digests_from")),
+                ("in_use", defined("in_use")),
             ],
         ),
     );
+    define("digests_from", digests_from());
+    define("in_use", in_use());
     define(
         "class",
         required("A kind of tags.", &["match"], &[("match", defined("patterns")), ("order_by", order_by())]),
@@ -169,14 +174,88 @@ fn policy() -> Value {
                     ],
                 ),
             ),
-            ("protect", object("What never goes.", &[("tags", defined("protected"))])),
+            (
+                "protect",
+                object(
+                    "What never goes.",
+                    &[
+                        ("tags", defined("protected")),
+                        ("digests_from", defined("digests_from")),
+                        ("in_use", defined("in_use")),
+                    ],
+                ),
+            ),
             ("trash", nested("keep", "How long the trash keeps what went from these repositories.")),
         ],
     )
 }
 
+/// Files of image references that never go.
+fn digests_from() -> Value {
+    let file = required(
+        "A file of image references or digests, a line each.",
+        &["file"],
+        &[("file", line()), ("max_age", max_age()), ("may_be_empty", may_be_empty())],
+    );
+    json!({
+        "type": "array",
+        "items": { "anyOf": [line(), file] },
+        "description": "Files of image references or digests that never go. One that cannot be read stops the run.",
+    })
+}
+
+/// What tells which images run.
+fn in_use() -> Value {
+    let file = required(
+        "A file of image references.",
+        &["file", "max_age"],
+        &[("file", line()), ("max_age", max_age()), ("may_be_empty", may_be_empty())],
+    );
+    let command = required(
+        "A command that prints image references. It is run without a shell.",
+        &["command"],
+        &[
+            ("command", line()),
+            ("timeout", described("period", "How long it may run, at most 1h; 60s.")),
+            ("may_be_empty", may_be_empty()),
+        ],
+    );
+    json!({
+        "type": "array",
+        "items": { "anyOf": [file, command] },
+        "description": "What says which images run. One that cannot be asked stops the run.",
+    })
+}
+
+fn line() -> Value {
+    json!({ "type": "string", "minLength": 1 })
+}
+
+fn max_age() -> Value {
+    described("period", "How old the file may be.")
+}
+
+fn may_be_empty() -> Value {
+    json!({ "type": "boolean", "description": "Whether it may name nothing; else that stops the run." })
+}
+
+fn pulls() -> Value {
+    let names = json!({ "anyOf": [line(), { "type": "array", "items": line() }] });
+    let ignore = object(
+        "Whose pulls do not count.",
+        &[("user_agents", names.clone()), ("users", names.clone()), ("addresses", names)],
+    );
+    object(
+        "What is to be made of pulls.",
+        &[
+            ("max_gap", described("period", "The longest time of which no record need tell, at least 1h.")),
+            ("ignore", ignore),
+        ],
+    )
+}
+
 /// Which time is a tag's age.
-const CLOCKS: [&str; 3] = ["tagged", "pushed", "created"];
+const CLOCKS: [&str; 4] = ["tagged", "pushed", "pulled", "created"];
 
 fn order_by() -> Value {
     json!({

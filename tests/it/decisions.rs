@@ -54,6 +54,8 @@ fn plans_are_the_same_across_runs_and_numbers_of_threads() {
             policy: job.policy,
             grace: job.limits.grace.as_signed(),
             pins: &[],
+            references: &survey.references,
+            pulls: &survey.pulls,
             now: survey.now,
         };
         let marks = mark.install(|| regsweep::graph::mark(&survey.inventory, &rules));

@@ -13,6 +13,7 @@ mod full_disk;
 mod independent;
 mod interleave;
 mod nexus;
+mod page;
 mod policy_schema;
 mod properties;
 mod pulls;

@@ -77,6 +77,20 @@ fn what_is_wrong_is_wrong_by_the_schema_too() {
         policy("tags: { other: { keep: { all: { all: { last: 1 } } } } }"),
         policy("limits: { min_keep: 1.5 }"),
         policy("protect: { repositories: ['a'] }"),
+        policy("protect: { in_use: [{ file: 'a' }] }"),
+        "version: 1\nprotect: { digests_from: pins.txt }".to_owned(),
+        "version: 1\nprotect: { digests_from: [''] }".to_owned(),
+        "version: 1\nprotect: { digests_from: [{ max_age: 2h }] }".to_owned(),
+        "version: 1\nprotect: { digests_from: [{ command: 'pins' }] }".to_owned(),
+        "version: 1\nprotect: { digests_from: [{ file: 'a', may_be_empty: 1 }] }".to_owned(),
+        "version: 1\nprotect: { in_use: ['running.txt'] }".to_owned(),
+        "version: 1\nprotect: { in_use: [{}] }".to_owned(),
+        "version: 1\nprotect: { in_use: [{ file: a, command: b, max_age: 2h }] }".to_owned(),
+        "version: 1\nprotect: { in_use: [{ file: a, max_age: 2h, timeout: 5s }] }".to_owned(),
+        "version: 1\nprotect: { in_use: [{ command: b, max_age: 2h }] }".to_owned(),
+        "version: 1\npulls: { max_gap: soon }".to_owned(),
+        "version: 1\npulls: { ignore: { agents: 'a' } }".to_owned(),
+        "version: 1\npulls: { ignore: { users: [1] } }".to_owned(),
     ] {
         assert!(validate(&text).is_err(), "the schema takes {text}");
         assert!(Policy::parse(&text, "policy.yaml").is_err(), "the reader takes {text}");
@@ -91,6 +105,11 @@ fn what_is_odd_but_right_is_right_by_the_schema_too() {
         "version: 1\nprotect: { tags: [], repositories: golden }\nclasses: { a: { match: a, order_by: null } }\n",
         "version: 1\nclasses: { a: { match: 're:a([0-9]+)', order_by: [1] }, b: { match: 're:(b)', order_by: captures } }\n",
         "version: 1\npolicies: [{ name: a, repositories: '**', tags: { other: { keep: { last: 3, within: null } } } }]\n",
+        "version: 1\nprotect: { digests_from: [pins.txt, { file: more.txt, max_age: 1d, may_be_empty: true }] }\n",
+        "version: 1\nprotect: { in_use: [{ file: a, max_age: 2h }, { command: 'kubectl get pods', timeout: 30s }] }\n",
+        "version: 1\nprotect: { digests_from: [], in_use: [] }\npulls: { max_gap: null, ignore: }\n",
+        "version: 1\npulls: { max_gap: 2d, ignore: { user_agents: 'trivy/*', users: [], addresses: [10.0.0.0/8] } }\n",
+        "version: 1\npolicies: [{ name: a, repositories: '**', clock: pulled, protect: { in_use: [{ command: a }] } }]\n",
     ] {
         Policy::parse(text, "policy.yaml").unwrap_or_else(|error| panic!("{error}\n{text}"));
         validate(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
