@@ -142,7 +142,7 @@ impl Pattern {
         };
         let below =
             self.text.strip_suffix("**").is_some_and(|parent| parent.ends_with('/') && begins(parent));
-        below || (flat && self.text.strip_suffix('*').is_some_and(|start| begins(start)))
+        below || (flat && self.text.strip_suffix('*').is_some_and(begins))
     }
 
     fn regex(&self) -> Option<&Regex> {

@@ -19,7 +19,7 @@ pub fn schema() -> Value {
             ("version", json!({ "const": 1, "description": "The version of the language." })),
             ("protect", defined("protect")),
             ("pulls", pulls()),
-            ("classes", map("Kinds of tags, by name. A policy names them under `tags`.", defined("class"))),
+            ("classes", map("Kinds of tags, by name. A policy names them under `tags`.", &defined("class"))),
             (
                 "policies",
                 json!({
@@ -160,7 +160,7 @@ fn policy() -> Value {
                 "tags",
                 map(
                     "A rule for each class, and for `other`, which is every tag that no class matches.",
-                    defined("rule"),
+                    &defined("rule"),
                 ),
             ),
             ("untagged", described("rule", "The rule for manifests without a tag.")),
@@ -334,6 +334,6 @@ fn nested(key: &str, description: &str) -> Value {
     object(description, &[(key, defined("period"))])
 }
 
-fn map(description: &str, values: Value) -> Value {
+fn map(description: &str, values: &Value) -> Value {
     json!({ "type": "object", "description": description, "additionalProperties": values })
 }

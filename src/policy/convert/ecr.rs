@@ -27,7 +27,7 @@ pub(super) fn convert(input: &Input, draft: &mut Draft) -> Result<(), ConvertErr
         let name = format!("rule-{}", rule.priority);
         match (rule.status.as_str(), rule.patterns.as_slice()) {
             ("untagged", _) => {
-                policy.untagged = Some(policy.untagged.map_or(rule.kept, |kept| kept.and(rule.kept)))
+                policy.untagged = Some(policy.untagged.map_or(rule.kept, |kept| kept.and(rule.kept)));
             }
             ("any", _) => {
                 draft.note(format!(

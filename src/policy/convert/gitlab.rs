@@ -28,11 +28,12 @@ pub(super) fn convert(input: &Input, draft: &mut Draft) -> Result<(), ConvertErr
     // GitLab never removes this one.
     draft.protect.push("latest".to_owned());
     if let Some(keep) = rules.get("name_regex_keep")?.filter(|keep| keep.text() != Ok("")) {
-        match draft.expression(keep.text()?, true) {
-            Some(pattern) => draft.protect.push(pattern),
+        let Some(pattern) = draft.expression(keep.text()?, true) else {
             // What is to be kept is not known, so all of it may be.
-            None => return keep_everything(draft),
-        }
+            keep_everything(draft);
+            return Ok(());
+        };
+        draft.protect.push(pattern);
     }
     let mut policy = DraftPolicy::new("gitlab", &draft.repositories, "created");
     let expression = match rules.get("name_regex_delete")? {
@@ -59,9 +60,8 @@ pub(super) fn convert(input: &Input, draft: &mut Draft) -> Result<(), ConvertErr
     Ok(())
 }
 
-fn keep_everything(draft: &mut Draft) -> Result<(), ConvertError> {
+fn keep_everything(draft: &mut Draft) {
     let mut policy = DraftPolicy::new("gitlab", &draft.repositories, "created");
     policy.other = Some(Kept::All);
     draft.policies.push(policy);
-    Ok(())
 }
