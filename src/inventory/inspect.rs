@@ -84,7 +84,7 @@ pub fn layer_links(
             let repository = &inventory.repositories[group[0].0];
             let near = tree.near(&distribution::repository_part(repository.name.as_str(), Part::Layers));
             let one = |&(_, layer): &(usize, usize)| {
-                if repository.layers[layer].changed.is_some() {
+                if repository.layers[layer].changed().is_some() {
                     return Ok(None);
                 }
                 let digest = inventory.blobs.digest(repository.layers[layer].digest);
@@ -101,11 +101,12 @@ pub fn layer_links(
     for (&(repository, layer), found) in places.iter().zip(found.into_iter().flatten()) {
         if let Some((digest, asked)) = found {
             let layer = &mut inventory.repositories[repository].layers[layer];
-            (layer.link, layer.changed) = match asked {
+            let (link, changed) = match asked {
                 Asked::There(meta) => (link_state(&digest, meta.size), Some(meta.changed)),
                 Asked::Absent => (Link::Missing, None),
                 Asked::Denied => (Link::Unknown, None),
             };
+            layer.look(link, changed);
         }
     }
     Ok(())

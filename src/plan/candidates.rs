@@ -76,8 +76,8 @@ pub fn in_grace(inventory: &Inventory, marks: &Marks, rules: &Rules<'_>) -> Blob
     }
     for repository in &inventory.repositories {
         for layer in &repository.layers {
-            let linked = !matches!(layer.link, Link::Missing);
-            if linked && !marks.live.contains(layer.digest) && rules.young(layer.changed) {
+            let linked = !matches!(layer.link(), Link::Missing);
+            if linked && !marks.live.contains(layer.digest) && rules.young(layer.changed()) {
                 young.insert(layer.digest);
             }
         }
@@ -97,7 +97,7 @@ pub fn in_grace(inventory: &Inventory, marks: &Marks, rules: &Rules<'_>) -> Blob
 pub(super) fn linked(inventory: &Inventory) -> BlobSet {
     let mut linked = BlobSet::for_table(&inventory.blobs);
     for repository in &inventory.repositories {
-        for layer in repository.layers.iter().filter(|layer| layer.link != Link::Missing) {
+        for layer in repository.layers.iter().filter(|layer| layer.link() != Link::Missing) {
             linked.insert(layer.digest);
         }
         for revision in repository.revisions.iter().filter(|revision| revision.link != Link::Missing) {
