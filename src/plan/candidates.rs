@@ -12,7 +12,7 @@ use crate::inventory::{BlobId, BlobSet, Body, Inventory, Link};
 pub struct Candidates {
     /// Blobs that nothing needs.
     pub blobs: Vec<BlobId>,
-    /// Layer links that nothing in their repository needs, as repository and layer indexes.
+    /// Layer links that nothing in their repository needs and that were listed by name only, as repository and layer indexes.
     pub layers: Vec<(usize, usize)>,
     /// Repositories of which a tag or a manifest goes.
     pub histories: Vec<usize>,
@@ -41,6 +41,8 @@ pub fn candidates(inventory: &Inventory, marks: &Marks, trash: &[TrashItem], tak
                 .layers
                 .iter()
                 .enumerate()
+                // A bucket's listing has told everything of every link, and there may be hundreds of millions.
+                .filter(|(_, layer)| layer.changed().is_none())
                 .filter(|(_, layer)| {
                     // One that a run took has left its directory: whether it is there again is asked.
                     !marked.needed.contains(&layer.digest)
