@@ -3,6 +3,7 @@
 //! From the tags that a policy keeps, over manifests, children and referrers, to every blob that is needed, in every
 //! repository. Pure: it sees only the inventory. Whatever is not proved unneeded is live.
 
+mod facts;
 mod fate;
 mod followers;
 mod young;
@@ -95,7 +96,7 @@ pub fn mark(inventory: &Inventory, rules: &Rules<'_>) -> Marks {
 }
 
 /// Which blob each alias stands for, whichever repository says so: a reference by alias is a reference everywhere.
-fn aliases(inventory: &Inventory) -> FxHashMap<BlobId, Vec<BlobId>> {
+pub(crate) fn aliases(inventory: &Inventory) -> FxHashMap<BlobId, Vec<BlobId>> {
     let mut found: FxHashMap<BlobId, Vec<BlobId>> = FxHashMap::default();
     for alias in inventory.repositories.iter().flat_map(|repository| &repository.aliases) {
         if let Some(target) = alias.target {
@@ -215,24 +216,7 @@ impl<'m> Marker<'m> {
             (0..repository.tags.len()).partition(|&index| self.serves(&repository.tags[index].target));
         let mut decisions: Vec<Option<Decision>> = vec![None; repository.tags.len()];
         for group in [serving, dangling] {
-            let facts: Vec<TagFacts<'_>> = group
-                .iter()
-                .map(|&index| {
-                    let tag = &repository.tags[index];
-                    let pushed = match &tag.target {
-                        Target::Manifest(id) => {
-                            self.linked.get(id).and_then(|&revision| repository.revisions[revision].pushed)
-                        }
-                        _ => None,
-                    };
-                    TagFacts {
-                        name: tag.name.as_str(),
-                        tagged: tag.tagged,
-                        pushed: pushed.or(tag.tagged),
-                        ..TagFacts::default()
-                    }
-                })
-                .collect();
+            let facts: Vec<TagFacts<'_>> = group.iter().map(|&index| self.tag_facts(index)).collect();
             let decided = policy.decide_tags(repository.name.as_str(), &facts, self.rules.now);
             for (index, decision) in group.into_iter().zip(decided) {
                 decisions[index] = Some(decision);
@@ -372,10 +356,7 @@ impl<'m> Marker<'m> {
         }
         let name = self.repository.name.as_str();
         let pushed = |index: &usize| self.repository.revisions[*index].pushed;
-        let facts: Vec<UntaggedFacts> = heads
-            .iter()
-            .map(|index| UntaggedFacts { pushed: pushed(index), ..UntaggedFacts::default() })
-            .collect();
+        let facts: Vec<UntaggedFacts> = heads.iter().map(|&index| self.untagged_facts(index)).collect();
         let mut gone = Vec::new();
         for (index, decision) in heads.iter().zip(policy.decide_untagged(name, &facts, self.rules.now)) {
             let digest = self.repository.revisions[*index].digest;

@@ -3,12 +3,12 @@
 //! Data flows one way, and the modules are its stages:
 //!
 //! ```text
-//! store → layout → inventory → policy → graph → plan → sweep → report
-//!  open    what      what is    what is   what    what   do it   tell
-//!          keys mean there      wanted    lives   will be
+//! store → layout → inventory → policy → sources → graph → plan → sweep → report
+//!  open    what      what is    what is   what is   what    what   do it   tell
+//!          keys mean there      wanted    in use    lives   will be
 //! ```
 //!
-//! `store`, `inventory::scan`, `sweep` and `cli` do I/O; everything between them is pure. A plan is data: it makes no
+//! `store`, `inventory::scan`, `sources`, `sweep` and `cli` do I/O; everything between them is pure. A plan is data: it makes no
 //! choices when it is carried out, and only a plan that an independent checker has passed can be. Only
 //! `sweep/trash.rs` deletes, only `clock.rs` reads time, only `cli` prints.
 
@@ -25,6 +25,8 @@ pub mod layout;
 pub mod inventory;
 
 pub mod policy;
+
+pub mod sources;
 
 pub mod graph;
 

@@ -9,6 +9,7 @@ use crate::inventory::{Depth, Inventory, inspect, scan};
 use crate::layout::{RegistryLayout, distribution};
 use crate::plan::build::{self, Sources};
 use crate::plan::candidates::{candidates, in_grace};
+use crate::plan::explain::{self, Asked, Explained, NotFound};
 use crate::plan::limits::Limits;
 use crate::plan::{Action, CheckedPlan, Condemned, Mode, Plan, PurgeBan, Refused, Taken, check_plan};
 use crate::policy::Policy;
@@ -120,13 +121,11 @@ impl Survey {
         in_grace(&self.inventory, &self.marks, &self.rules(job))
     }
 
-    /// What goes, and why.
-    pub fn plan(&self, store: &ReadStore, layout: &dyn RegistryLayout, job: &Job<'_>) -> Plan {
-        let rules = self.rules(job);
-        let sources = Sources {
+    fn sources<'s>(&'s self, store: &'s ReadStore, job: &'s Job<'_>, rules: &'s Rules<'s>) -> Sources<'s> {
+        Sources {
             inventory: &self.inventory,
             marks: &self.marks,
-            rules: &rules,
+            rules,
             limits: &job.limits,
             mode: job.mode,
             store: store.identity(),
@@ -135,8 +134,23 @@ impl Survey {
             empty_blobs: &self.empty_blobs,
             taken: &self.taken,
             purge_ban: job.purge_ban.as_ref(),
-        };
-        let mut plan = build::build(&sources, layout);
+        }
+    }
+
+    /// Why one thing stays or goes.
+    ///
+    /// # Errors
+    /// When it is not in the store, with what is near it.
+    pub fn explain(&self, store: &ReadStore, job: &Job<'_>, asked: &Asked) -> Result<Explained, NotFound> {
+        let rules = self.rules(job);
+        let subject = explain::find(&self.inventory, asked)?;
+        Ok(explain::explain(&self.sources(store, job, &rules), &subject))
+    }
+
+    /// What goes, and why.
+    pub fn plan(&self, store: &ReadStore, layout: &dyn RegistryLayout, job: &Job<'_>) -> Plan {
+        let rules = self.rules(job);
+        let mut plan = build::build(&self.sources(store, job, &rules), layout);
         // A directory that holds what is nobody's, or what a registry died while writing, is not empty: to plan its end
         // would be to plan it again in every run.
         // Beside a registry that serves, one that changed within the grace may be empty because a push is about to fill it.

@@ -4,16 +4,12 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::clock::{Clock, System};
 use crate::config::registry::RegistryConfig;
-use crate::config::values::Period;
 use crate::exit::{Exit, TABLE};
 use crate::inventory::manifest_cache::ManifestCache;
 use crate::inventory::scan::ScanError;
@@ -25,16 +21,20 @@ use crate::policy::Policy;
 use crate::store::{Access, Location, ReadStore, StoreError, Tree, WriteStore};
 use crate::sweep::SweepError;
 use crate::sweep::cache::Caches;
+use stop::Stop;
 
 mod audit;
 mod demo;
+mod explain;
 mod html;
 mod plan;
 mod policy;
 mod progress;
+mod pulls;
 mod restore;
 mod run;
 mod status;
+mod stop;
 
 /// The storage garbage collector for self-hosted container registries.
 #[derive(Debug, Parser)]
@@ -50,12 +50,16 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Say what would go and why; never writes
     Plan(plan::PlanArgs),
+    /// Say why a tag, manifest or blob stays or goes, and what pins it; never writes
+    Explain(explain::ExplainArgs),
     /// The batch job: plan, check, sweep, report
     Run(run::RunArgs),
     /// Undo a run or one image of it, or list what can be undone
     Restore(restore::RestoreArgs),
     /// Show the lease, the trash, what is condemned and the last runs; never writes
     Status(status::StatusArgs),
+    /// Remember when images were pulled, for policies that go by it
+    Pulls(pulls::PullsArgs),
     /// Check a policy file, or show a preset
     Policy(policy::PolicyArgs),
     /// Make a small registry with everything in it that goes wrong, and walk through it
@@ -222,9 +226,11 @@ async fn carry_out(command: Command) -> CommandResult {
     match command {
         Command::Audit(args) => audit::run(args).await,
         Command::Plan(args) => plan::run(args).await,
+        Command::Explain(args) => explain::run(args).await,
         Command::Run(args) => run::run(args).await,
         Command::Restore(args) => restore::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Pulls(args) => pulls::run(args).await,
         Command::Policy(args) => policy::run(&args),
         Command::Demo(args) => demo::run(&args).await,
     }
@@ -351,46 +357,6 @@ fn read_policy(path: &std::path::Path) -> Result<Policy, Failure> {
         .with_context(|| format!("cannot read the policy {origin}"))
         .map_err(usage)?;
     Policy::parse(&text, &origin).map_err(usage)
-}
-
-/// Says when to stop: on a signal, or when the time is over. The step in hand is always finished.
-#[derive(Debug, Clone, Default)]
-struct Stop {
-    signal: Arc<AtomicU8>,
-    deadline: Option<jiff::Timestamp>,
-}
-
-impl Stop {
-    fn listen(max_runtime: Option<Period>) -> Self {
-        use tokio::signal::unix::{SignalKind, signal};
-        let stop = Self {
-            signal: Arc::default(),
-            deadline: max_runtime.and_then(|limit| System.now().checked_add(limit.as_duration()).ok()),
-        };
-        for (kind, number) in [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15)] {
-            let flag = stop.signal.clone();
-            if let Ok(mut signals) = signal(kind) {
-                tokio::spawn(async move {
-                    if signals.recv().await.is_some() {
-                        flag.store(number, Ordering::Relaxed);
-                    }
-                });
-            }
-        }
-        stop
-    }
-
-    fn requested(&self) -> bool {
-        self.signal.load(Ordering::Relaxed) != 0
-            || self.deadline.is_some_and(|deadline| System.now() >= deadline)
-    }
-
-    fn exit(&self) -> Option<Exit> {
-        match self.signal.load(Ordering::Relaxed) {
-            0 => None,
-            number => Some(Exit::Signal(number)),
-        }
-    }
 }
 
 static LAYOUT: Distribution = Distribution;

@@ -6,6 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::candidates::{in_grace, linked};
 use super::freed::freed;
 use super::limits::Limits;
+use super::waiting::{waits, was_manifest};
 use super::{
     Action, Condemnation, Condemned, Counts, Evidence, Header, HeldBack, Mode, Plan, PurgeBan, Reason,
     SCHEMA, Step, Taken,
@@ -326,7 +327,7 @@ impl Builder<'_> {
 
     /// Plans what becomes of unneeded blobs: gone in this run, or condemned until a later one.
     fn blobs(&mut self) -> (Vec<BlobId>, Vec<Condemned>) {
-        let Sources { inventory, marks, limits, mode, condemned, rules, empty_blobs, .. } = *self.sources;
+        let Sources { inventory, marks, empty_blobs, .. } = *self.sources;
         let mut dead: Vec<BlobId> = inventory
             .blobs
             .present()
@@ -338,25 +339,15 @@ impl Builder<'_> {
             let digest = inventory.blobs.digest(id);
             let size = inventory.blobs.size(id).unwrap_or(0);
             let changed = inventory.blobs.changed(id);
-            let earlier = condemned.get(&digest);
-            // Once its link has gone, only memory says that it was one.
-            let manifest =
-                inventory.manifests.contains_key(&id) || earlier.is_some_and(|earlier| earlier.manifest);
-            if mode == Mode::Online {
-                // The clock runs while nothing refers or links to it and nobody uploads it anew: until then a client may be
-                // told that it is here.
-                let loose = !marks.referenced.contains(id) && !self.linked.contains(id);
-                let known = earlier.map(|earlier| earlier.since).filter(|since| {
-                    loose && changed.is_some_and(|changed| changed.as_second() < since.as_second())
-                });
-                let since = known.unwrap_or(rules.now);
-                let until = since.saturating_add(limits.grace.as_signed()).unwrap_or(Timestamp::MAX);
-                if known.is_none() || until > rules.now {
-                    waiting.push(Condemned { digest, size, since, until, manifest });
-                    continue;
-                }
+            if let Some(condemned) = waits(self.sources, self.linked, id) {
+                waiting.push(condemned);
+                continue;
             }
-            self.push(Action::Sweep { digest, size, manifest }, Reason::Unreferenced, changed);
+            self.push(
+                Action::Sweep { digest, size, manifest: was_manifest(self.sources, id) },
+                Reason::Unreferenced,
+                changed,
+            );
             swept.push(id);
         }
         let mut empty_blobs: Vec<&BlobId> = empty_blobs.iter().collect();

@@ -15,11 +15,13 @@ mod action;
 pub mod build;
 pub mod candidates;
 mod check;
+pub mod explain;
 mod freed;
 pub mod limits;
 mod mend;
 mod refusal;
 pub mod usage;
+mod waiting;
 
 pub use action::Action;
 pub use check::{CheckedPlan, Refused, World, check as check_plan};

@@ -13,6 +13,7 @@ mod document;
 mod error;
 mod evaluate;
 mod order;
+mod pulls;
 mod read;
 mod rules;
 mod shared_text;
@@ -29,6 +30,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use error::{PolicyError, Problem};
 pub use evaluate::{TagFacts, UntaggedFacts};
+pub use pulls::{DEFAULT_MAX_GAP, IgnoreError, IgnoredPulls, Puller};
 pub use rules::{
     CalendarUnit, Class, ClassRule, Clock, EmptyRepositories, Keep, KeepRule, Limits, OrderBy, Protection,
     RepositoryLimits, RepositoryPolicy, VersionCounts,

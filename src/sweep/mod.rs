@@ -20,6 +20,7 @@ mod held;
 pub mod journal;
 pub mod lease;
 mod place;
+pub mod pulls;
 pub mod recover;
 mod rest;
 pub mod restore;

@@ -71,6 +71,8 @@ fn scene(directory: &Path) {
     registry(&directory.join("registry"));
     registry(&directory.join("mirror")).foreign_file("scheduler-state.json", b"{}").unwrap();
     std::fs::create_dir(directory.join("empty")).unwrap();
+    let log = testdata().with_file_name("pulls").join("access-2.8.2.log");
+    std::fs::copy(log, directory.join("access.log")).unwrap();
     for policy in files("yaml") {
         std::fs::copy(&policy, directory.join(policy.file_name().unwrap())).unwrap();
     }

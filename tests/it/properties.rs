@@ -30,7 +30,7 @@ use crate::support::{
 use crate::synth::scratch;
 
 /// How far the clock stands after the moment in which a store was written.
-const LATER_DAYS: i64 = 40;
+pub const LATER_DAYS: i64 = 40;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -56,7 +56,7 @@ impl Keep {
 
 /// A random policy that this test can judge by itself.
 #[derive(Debug, Clone)]
-struct Rules {
+pub struct Rules {
     /// Tags called `v…`.
     releases: Keep,
     /// All other tags.
@@ -103,7 +103,7 @@ policies:
         )
     }
 
-    fn policy(&self) -> Policy {
+    pub fn policy(&self) -> Policy {
         policy(&self.text())
     }
 
@@ -160,7 +160,7 @@ fn keep() -> impl Strategy<Value = Keep> {
     ]
 }
 
-fn rules() -> impl Strategy<Value = Rules> {
+pub fn rules() -> impl Strategy<Value = Rules> {
     let untagged =
         prop_oneof![2 => Just(Keep::None), 1 => Just(Keep::All), 1 => (41_u32..80).prop_map(Keep::Within)];
     let protect = prop_oneof![Just(Vec::new()), Just(vec!["latest"])];
@@ -179,7 +179,7 @@ fn rules() -> impl Strategy<Value = Rules> {
 
 /// A way in which a store is found damaged, at a place of its kind.
 #[derive(Debug, Clone)]
-enum Damage {
+pub enum Damage {
     /// A link becomes empty.
     Empty(Index),
     /// A link holds something else.
@@ -204,7 +204,7 @@ enum Damage {
     EmptyDirectory(Index),
 }
 
-fn damage() -> impl Strategy<Value = Damage> {
+pub fn damage() -> impl Strategy<Value = Damage> {
     let index = any::<Index>;
     prop_oneof![
         index().prop_map(Damage::Empty),
@@ -288,7 +288,7 @@ impl Damage {
 }
 
 /// A small store with a little of everything.
-fn recipe() -> impl Strategy<Value = Recipe> {
+pub fn recipe() -> impl Strategy<Value = Recipe> {
     let shape = (any::<u64>(), 1_u32..4, 1_u32..5, 0_u32..3, 1_u32..4);
     let kinds = (0_u32..3, 0_u32..2, 0_u32..2, 0_u32..2, 0_u32..4);
     let part = || prop::sample::select(vec![0.0, 0.3, 0.7]);
@@ -330,7 +330,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
     })
 }
 
-fn generate(recipe: &Recipe, damage: &[Damage]) -> (tempfile::TempDir, Truth) {
+pub fn generate(recipe: &Recipe, damage: &[Damage]) -> (tempfile::TempDir, Truth) {
     let root = scratch();
     let truth = recipe.generate(root.path(), present()).unwrap();
     for one in damage {
@@ -341,7 +341,7 @@ fn generate(recipe: &Recipe, damage: &[Damage]) -> (tempfile::TempDir, Truth) {
 
 /// How many random stores each invariant is tried on, and from which seed: the same ones each time, unless
 /// `PROPTEST_CASES` and `PROPTEST_RNG_SEED` say otherwise.
-fn cases() -> ProptestConfig {
+pub fn cases() -> ProptestConfig {
     ProptestConfig {
         cases: std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(12),
         max_shrink_iters: 200,

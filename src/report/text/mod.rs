@@ -11,8 +11,10 @@ use crate::plan::Counts;
 use crate::store::{Identity, Requests};
 use crate::sweep::Executed;
 
+mod explain;
 mod plan;
 
+pub use explain::explained;
 pub(crate) use plan::step_counts;
 pub use plan::{Detail, PlanText, plan};
 

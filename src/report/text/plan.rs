@@ -53,7 +53,7 @@ impl Detail {
 }
 
 /// Names are made even up to this width; a longer one pushes its line out.
-const NAME: usize = 44;
+pub(super) const NAME: usize = 44;
 
 /// The text of a plan: what would go, and why.
 pub fn plan(said: &PlanText<'_>) -> String {
