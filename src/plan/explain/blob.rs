@@ -123,9 +123,9 @@ fn young(sources: &Sources<'_>, id: BlobId, explained: &mut Explained) {
         latest = latest.max(pins.until.checked_sub(rules.grace).ok());
     }
     for repository in &inventory.repositories {
-        let links = repository.layers.iter().filter(|one| one.digest == id && one.link != Link::Missing);
+        let links = repository.layers.iter().filter(|one| one.digest == id && one.link() != Link::Missing);
         let aliases = repository.aliases.iter().filter(|one| one.target == Some(id));
-        for at in links.map(|one| one.changed).chain(aliases.map(|one| one.changed)) {
+        for at in links.map(|one| one.changed()).chain(aliases.map(|one| one.changed)) {
             if let Some(mut found) = grace(rules, at, at.is_none()) {
                 found.name = format!("link in {}", repository.name);
                 explained.pins.push(found);
