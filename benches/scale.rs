@@ -63,7 +63,7 @@ impl std::fmt::Display for Generated {
     }
 }
 
-/// Mixes a number, as SplitMix64 does.
+/// Mixes a number, as `SplitMix64` does.
 fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
