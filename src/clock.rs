@@ -33,6 +33,23 @@ impl Clock for System {
     }
 }
 
+/// Measures how long something takes, whatever becomes of the clock meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Begins to measure.
+    #[expect(clippy::disallowed_methods, reason = "the one caller of the operating system's clock")]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// How long ago that was.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// The clock of a store, as far from another as was measured. Ages are told by it alone: every time in a store is its own.
 #[derive(Debug, Clone, Copy)]
 pub struct OfStore<'c> {

@@ -36,6 +36,8 @@ pub mod sweep;
 
 pub mod report;
 
+pub mod sidecar;
+
 pub mod cli;
 pub mod pipeline;
 pub mod synth;

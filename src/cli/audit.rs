@@ -4,16 +4,18 @@ use clap::Args;
 
 use super::html::HtmlArgs;
 use super::progress::Shown;
-use super::{CommandResult, LAYOUT, PolicyArgsOf, StoreArgs, data, json};
+use super::{CommandResult, Failure, LAYOUT, PolicyArgsOf, StoreArgs, data, json};
 use crate::clock::System;
 use crate::exit::Exit;
 use crate::inventory::Depth;
 use crate::layout::RegistryLayout as _;
-use crate::pipeline;
+use crate::pipeline::{self, Survey};
 use crate::plan::build::counts;
+use crate::policy::Policy;
 use crate::report::Problems;
 use crate::report::audit::{Amount, Audit, Classifier, SCHEMA};
 use crate::report::text;
+use crate::store::ReadStore;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct AuditArgs {
@@ -31,8 +33,25 @@ pub(super) struct AuditArgs {
 pub(super) async fn run(args: AuditArgs) -> CommandResult {
     args.html.check()?;
     let policy = args.policy.read()?;
-    let store = args.store.open()?;
-    let job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
+    let (store, survey, audit) = look(&args.store, &args.policy, policy.as_ref()).await?;
+    if args.store.json {
+        json(&audit)?;
+    } else {
+        data(&text::audit(&audit, args.problems));
+    }
+    let contents = survey.contents(Some(audit.classes));
+    args.html.write(&args.store, &store, policy.as_ref(), Some(contents), None).await?;
+    Ok(Exit::Done)
+}
+
+/// Looks at everything in the store.
+pub(super) async fn look(
+    at: &StoreArgs,
+    by: &PolicyArgsOf,
+    policy: Option<&Policy>,
+) -> Result<(ReadStore, Survey, Audit), Failure> {
+    let store = at.open()?;
+    let job = by.job(policy, at.manifest_cache(&store));
     let shown = Shown::of(&store);
     let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Everything, &System).await?;
     drop(shown);
@@ -56,12 +75,5 @@ pub(super) async fn run(args: AuditArgs) -> CommandResult {
         problems: Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash),
         requests: store.requests(),
     };
-    if args.store.json {
-        json(&audit)?;
-    } else {
-        data(&text::audit(&audit, args.problems));
-    }
-    let contents = survey.contents(Some(audit.classes));
-    args.html.write(&args.store, &store, policy.as_ref(), Some(contents), None).await?;
-    Ok(Exit::Done)
+    Ok((store, survey, audit))
 }

@@ -40,15 +40,11 @@ impl HtmlArgs {
         planned: Option<Planned>,
     ) -> Result<(), Failure> {
         let Some(path) = &self.html else { return Ok(()) };
-        let mut address = vec![store.identity().url.clone()];
-        if let Some(state) = &args.state {
-            address.extend(["--state".to_owned(), state.clone()]);
-        }
         let page = Page {
             written: System.now(),
             store: store.identity().clone(),
             layout: LAYOUT.name().into(),
-            address,
+            address: args.address(store),
             policy: policy.map(|policy| policy.origin().to_owned()),
             notices: Vec::new(),
             contents,

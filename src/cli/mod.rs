@@ -24,6 +24,7 @@ use crate::sweep::cache::Caches;
 use stop::Stop;
 
 mod audit;
+mod cycle;
 mod demo;
 mod explain;
 mod html;
@@ -33,6 +34,7 @@ mod progress;
 mod pulls;
 mod restore;
 mod run;
+mod serve;
 mod status;
 mod stop;
 
@@ -54,6 +56,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// The batch job: plan, check, sweep, report
     Run(run::RunArgs),
+    /// The sidecar: runs on a schedule, a page, metrics and the registry's events on a port
+    Serve(Box<serve::ServeArgs>),
     /// Undo a run or one image of it, or list what can be undone
     Restore(restore::RestoreArgs),
     /// Show the lease, the trash, what is condemned and the last runs; never writes
@@ -228,6 +232,7 @@ async fn carry_out(command: Command) -> CommandResult {
         Command::Plan(args) => plan::run(args).await,
         Command::Explain(args) => explain::run(args).await,
         Command::Run(args) => run::run(args).await,
+        Command::Serve(args) => serve::run(*args).await,
         Command::Restore(args) => restore::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Pulls(args) => pulls::run(args).await,
@@ -308,6 +313,15 @@ impl StoreArgs {
         Ok(ReadStore::open(&self.location()?, &self.access()?)?)
     }
 
+    /// Words that name the store on a command line.
+    fn address(&self, store: &ReadStore) -> Vec<String> {
+        let mut address = vec![store.identity().url.clone()];
+        if let Some(state) = &self.state {
+            address.extend(["--state".to_owned(), state.clone()]);
+        }
+        address
+    }
+
     /// The store, for a command that was asked to change it.
     fn open_to_change(&self) -> Result<WriteStore, Failure> {
         Ok(pipeline::open(&self.location()?, &self.access()?)?)
@@ -346,8 +360,11 @@ impl PolicyArgsOf {
     fn job<'j>(&self, policy: Option<&'j Policy>, manifest_cache: Option<ManifestCache>) -> Job<'j> {
         let mut limits = policy.map_or_else(Limits::default, Limits::of);
         limits.accept(&self.accept);
-        let mode = if self.offline { Mode::Offline } else { Mode::Online };
-        Job { policy, limits, mode, manifest_cache, purge_ban: None }
+        Job { policy, limits, mode: self.mode(), manifest_cache, purge_ban: None }
+    }
+
+    fn mode(&self) -> Mode {
+        if self.offline { Mode::Offline } else { Mode::Online }
     }
 }
 

@@ -54,7 +54,7 @@ struct ShowArgs {
 
 /// Whose pulls do not count.
 #[derive(Debug, Clone, Args)]
-struct IgnoreArgs {
+pub(super) struct IgnoreArgs {
     #[arg(
         long = "ignore-user-agent",
         value_name = "TEXT",
@@ -76,7 +76,7 @@ struct IgnoreArgs {
 }
 
 impl IgnoreArgs {
-    fn list(&self) -> Result<IgnoredPulls, Failure> {
+    pub(super) fn list(&self) -> Result<IgnoredPulls, Failure> {
         let mut list = IgnoredPulls::default();
         let told = |flag: &'static str| move |why: IgnoreError| usage(anyhow::anyhow!("{flag}: {why}"));
         for agent in &self.user_agents {

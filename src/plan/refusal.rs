@@ -94,3 +94,21 @@ pub enum Refusal {
         why: String,
     },
 }
+
+impl Refusal {
+    /// The rule that refuses, as one word for counting.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::OtherStore { .. } => "other_store",
+            Self::Stale { .. } => "stale",
+            Self::OtherPolicy => "other_policy",
+            Self::TooMuch { .. } => "too_much",
+            Self::Empties { .. } => "repository_may_empty",
+            Self::NothingLeft { .. } => "nothing_left",
+            Self::Shrunk { .. } => "shrunk",
+            Self::PullThroughCache => "pull_through_cache",
+            Self::Mode(_) => "mode",
+            Self::Unsafe { .. } => "unsafe",
+        }
+    }
+}

@@ -79,6 +79,16 @@ impl fmt::Debug for Setting {
     }
 }
 
+/// As a person says it.
+impl std::fmt::Display for Location {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory(path) => write!(formatter, "{}", path.display()),
+            Self::Bucket(bucket) => formatter.write_str(&bucket.url()),
+        }
+    }
+}
+
 impl FromStr for Location {
     type Err = StoreError;
 

@@ -64,6 +64,23 @@ impl Requests {
         self.list + self.stat + self.get + self.other + self.changes()
     }
 
+    /// These and others.
+    #[must_use]
+    pub fn plus(&self, others: &Self) -> Self {
+        Self {
+            list: self.list + others.list,
+            stat: self.stat + others.stat,
+            get: self.get + others.get,
+            put: self.put + others.put,
+            rename: self.rename + others.rename,
+            copy: self.copy + others.copy,
+            delete: self.delete + others.delete,
+            other: self.other + others.other,
+            bytes_read: self.bytes_read + others.bytes_read,
+            bytes_written: self.bytes_written + others.bytes_written,
+        }
+    }
+
     /// Requests that changed something.
     pub fn changes(&self) -> u64 {
         self.put + self.rename + self.copy + self.delete

@@ -1,15 +1,35 @@
 //! How far a command has come: told by whoever works, shown by whoever talks to a person.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Stopwatch;
 
 /// What is being done, and how much of it is done.
 #[derive(Debug, Default)]
 pub struct Progress {
-    phase: Mutex<&'static str>,
+    phases: Mutex<Phases>,
     done: AtomicU64,
     /// 0 while nobody knows.
     total: AtomicU64,
+}
+
+/// What is being done, since when, and how long everything before it took.
+#[derive(Debug, Default)]
+struct Phases {
+    name: &'static str,
+    since: Option<Stopwatch>,
+    took: BTreeMap<&'static str, Duration>,
+}
+
+impl Phases {
+    fn close(&mut self) {
+        if let Some(since) = self.since.take() {
+            *self.took.entry(self.name).or_default() += since.elapsed();
+        }
+    }
 }
 
 /// What is being done at one moment.
@@ -26,8 +46,10 @@ pub struct Standing {
 impl Progress {
     /// Something else begins, with so many things to do where that is known.
     pub fn begin(&self, phase: &'static str, total: Option<u64>) {
-        let mut name = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
-        *name = phase;
+        let mut phases = self.phases();
+        phases.close();
+        phases.name = phase;
+        phases.since = Some(Stopwatch::start());
         self.done.store(0, Ordering::Relaxed);
         self.total.store(total.unwrap_or(0), Ordering::Relaxed);
     }
@@ -39,8 +61,20 @@ impl Progress {
 
     /// How far it has come.
     pub fn standing(&self) -> Standing {
-        let phase = *self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        let phase = self.phases().name;
         let total = self.total.load(Ordering::Relaxed);
         Standing { phase, done: self.done.load(Ordering::Relaxed), total: (total > 0).then_some(total) }
+    }
+
+    /// How long each phase took that has ended, the one in hand up to now.
+    pub fn took(&self) -> BTreeMap<&'static str, Duration> {
+        let mut phases = self.phases();
+        phases.close();
+        phases.since = (!phases.name.is_empty()).then(Stopwatch::start);
+        phases.took.clone()
+    }
+
+    fn phases(&self) -> MutexGuard<'_, Phases> {
+        self.phases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

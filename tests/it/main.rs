@@ -13,6 +13,7 @@ mod interleave;
 mod properties;
 mod pulls;
 mod registry;
+mod sidecar;
 mod soak;
 mod support;
 mod sweepers;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The pipeline in the order in which data flows, and the vocabulary before it.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "oci",
     "config::values",
     "store",
@@ -17,6 +17,7 @@ const ORDER: [&str; 11] = [
     "plan",
     "sweep",
     "report",
+    "sidecar",
 ];
 
 /// Modules that decide and never ask the world. They may use each other in the order of the pipeline.
@@ -85,12 +86,13 @@ const EXCEPTIONS: &[(&str, &str, &[&str], &str)] = &[
         &["DescriptorCache", "RedisCache", "RedisTls", "RegistryConfig", "Secret"],
         "what the registry's configuration says of its cache is data",
     ),
+    ("sidecar", "config::registry", &["Secret"], "what is never shown is the same everywhere"),
     ("store", "layout", &["DISTRIBUTION_ROOT"], "the identity of a store is that of its root, if it has one"),
 ];
 
 /// Files that lift a ban of `.clippy.toml`, how often outside of tests, and why.
 const LIFTED: &[(&str, usize, &str)] = &[
-    ("src/clock.rs", 1, "reads time"),
+    ("src/clock.rs", 2, "reads time"),
     ("src/store/metered.rs", 1, "passes on what sweep/trash.rs asks for"),
     ("src/sweep/trash.rs", 7, "deletes and moves"),
     ("src/synth/damage.rs", 1, "damages a store that it has made"),

@@ -103,6 +103,17 @@ pub struct Options {
     pub cache_in_redis: Option<u16>,
     /// `storage.delete.enabled: false`.
     pub delete_disabled: bool,
+    /// Posts its events here.
+    pub notify: Option<Notify>,
+}
+
+/// A notification endpoint on a loopback port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notify {
+    /// The port; the path is `/events`.
+    pub port: u16,
+    /// Sent as `Authorization: Bearer`.
+    pub token: &'static str,
 }
 
 /// A running registry.
@@ -234,6 +245,19 @@ fn configuration_text(
         (None, true) => ("\n  cache: { blobdescriptor: inmemory }", String::new()),
         (None, false) => ("", String::new()),
     };
+    let notifications = options.notify.map_or_else(String::new, |Notify { port, token }| {
+        format!(
+            "notifications:
+  endpoints:
+    - name: regsweep
+      url: http://127.0.0.1:{port}/events
+      headers: {{ Authorization: [\"Bearer {token}\"] }}
+      timeout: 5s
+      threshold: 3
+      backoff: 1s
+"
+        )
+    });
     format!(
         "version: 0.1
 log: {{ level: warn, accesslog: {{ disabled: true }} }}
@@ -249,7 +273,7 @@ http:
   headers: {{ X-Registry-Instance: [\"{instance}\"] }}
 compatibility: {{ schema1: {{ enabled: true }} }}
 validation: {{ manifests: {{ urls: {{ allow: [\"^https://vendor.example/\"] }} }} }}
-{redis}",
+{redis}{notifications}",
         driver = storage.driver(),
         read_only = options.read_only,
         delete_enabled = !options.delete_disabled,
