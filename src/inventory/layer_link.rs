@@ -4,15 +4,15 @@ use jiff::Timestamp;
 
 use super::{BlobId, Link};
 
-const UNKNOWN_TIME: u32 = u32::MAX;
+const UNKNOWN_TIME: i64 = i64::MIN;
 
-/// A blob's membership in a repository. 12 bytes.
+/// A blob's membership in a repository. 16 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LayerLink {
     /// The blob.
     pub digest: BlobId,
-    /// Seconds since 1970.
-    changed: u32,
+    /// Nanoseconds since 1970.
+    changed: i64,
     /// Bytes of a damaged link, or one of the numbers below.
     link: u32,
 }
@@ -37,10 +37,9 @@ impl LayerLink {
             Link::Unknown => UNKNOWN,
             Link::Damaged { size } => u32::try_from(size).unwrap_or(u32::MAX).min(UNKNOWN - 1),
         };
-        // Rounded up: what was found is never older than it is, and never looks as if it had been written again since.
         self.changed = changed.map_or(UNKNOWN_TIME, |at| {
-            let up = at.as_second().saturating_add(i64::from(at.subsec_nanosecond() > 0));
-            u32::try_from(up.clamp(0, i64::from(UNKNOWN_TIME - 1))).unwrap_or(UNKNOWN_TIME)
+            let nanosecond = at.as_nanosecond().clamp(i128::from(i64::MIN + 1), i128::from(i64::MAX));
+            i64::try_from(nanosecond).unwrap_or(i64::MAX)
         });
     }
 
@@ -54,11 +53,11 @@ impl LayerLink {
         }
     }
 
-    /// When the link last changed, in whole seconds, rounded up, where somebody asked. Times before 1970 and after 2105 are
-    /// told as the first and the last moment between.
+    /// When the link last changed, where somebody asked. Times before 1678 and after 2261 are told as the first and the last
+    /// moment between.
     pub fn changed(&self) -> Option<Timestamp> {
         (self.changed != UNKNOWN_TIME)
-            .then(|| Timestamp::from_second(i64::from(self.changed)).unwrap_or(Timestamp::MAX))
+            .then(|| Timestamp::from_nanosecond(i128::from(self.changed)).unwrap_or(Timestamp::MAX))
     }
 }
 
@@ -74,24 +73,22 @@ mod tests {
 
     #[test]
     fn it_tells_what_it_was_told() {
-        let at = Timestamp::from_second(1_700_000_000).unwrap();
+        let at = Timestamp::new(1_700_000_000, 123_456_789).unwrap();
         for one in
             [Link::Whole, Link::Missing, Link::Unknown, Link::Damaged { size: 0 }, Link::Damaged { size: 72 }]
         {
             assert_eq!((link(one, Some(at)).link(), link(one, Some(at)).changed()), (one, Some(at)));
             assert_eq!((link(one, None).link(), link(one, None).changed()), (one, None));
         }
-        assert_eq!(size_of::<LayerLink>(), 12);
+        assert_eq!(size_of::<LayerLink>(), 16);
     }
 
     #[test]
-    fn it_is_never_older_than_it_is() {
-        let at = Timestamp::new(1_700_000_000, 1).unwrap();
-        assert_eq!(link(Link::Whole, Some(at)).changed().unwrap().as_second(), 1_700_000_001);
+    fn what_it_cannot_hold_it_holds_as_nearly_as_it_can() {
         let late = link(Link::Whole, Some(Timestamp::MAX)).changed().unwrap();
-        assert!(late > Timestamp::from_second(4_200_000_000).unwrap(), "{late}");
+        assert!(late > Timestamp::from_second(9_000_000_000).unwrap(), "{late}");
         let early = link(Link::Damaged { size: u64::MAX }, Some(Timestamp::MIN));
-        assert_eq!(early.changed(), Some(Timestamp::UNIX_EPOCH));
+        assert!(early.changed().unwrap() < Timestamp::from_second(-9_000_000_000).unwrap());
         assert!(matches!(early.link(), Link::Damaged { size: 4_000_000_000.. }));
     }
 }
