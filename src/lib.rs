@@ -22,6 +22,8 @@ pub mod store;
 
 pub mod layout;
 
+pub mod evidence;
+
 pub mod inventory;
 
 pub mod policy;

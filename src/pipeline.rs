@@ -3,10 +3,13 @@
 use jiff::Timestamp;
 
 use crate::clock::Clock;
+use crate::evidence::{Database, EvidenceError};
 use crate::graph::{self, Marks, Rules};
+use crate::inventory::assets::{self, AssetsError, Questions};
 use crate::inventory::manifest_cache::ManifestCache;
-use crate::inventory::{Depth, Inventory, inspect, scan};
-use crate::layout::{RegistryLayout, distribution};
+use crate::inventory::scan::{self, ScanError};
+use crate::inventory::{Depth, Inventory, inspect};
+use crate::layout::{Distribution, Keeps, Nexus, RegistryLayout, distribution};
 use crate::plan::build::{self, Sources};
 use crate::plan::candidates::{candidates, in_grace};
 use crate::plan::explain::{self, Asked, Explained, NotFound};
@@ -39,6 +42,8 @@ pub struct Job<'j> {
     pub manifest_cache: Option<ManifestCache>,
     /// What may not be purged beside a registry that serves: a cache may still answer for it.
     pub purge_ban: Option<PurgeBan>,
+    /// What is asked beside the store of a repository manager.
+    pub database: Database,
 }
 
 /// Why a command ended early.
@@ -53,6 +58,18 @@ pub enum PipelineError {
     /// The state could not be read, or the sweep ended early.
     #[error(transparent)]
     Sweep(#[from] SweepError),
+    /// The database could not be asked.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+}
+
+impl From<AssetsError> for PipelineError {
+    fn from(error: AssetsError) -> Self {
+        match error {
+            AssetsError::Scan(error) => error.into(),
+            AssetsError::Evidence(error) => error.into(),
+        }
+    }
 }
 
 /// Everything that was found out about a store.
@@ -87,8 +104,20 @@ pub async fn survey(
     let memory = state::read(store).await?;
     let taken = taken::read(store, layout, &memory.runs, now).await?;
     let options = scan::Options { depth, concurrency: store.concurrency(), now };
+    let scanned = match layout.keeps() {
+        Keeps::Links => None,
+        Keeps::Records => {
+            let oldest = now.saturating_sub(job.limits.plan_age).unwrap_or(Timestamp::MIN);
+            let grace = job.limits.grace.as_signed();
+            let questions = Questions { database: &job.database, oldest, grace };
+            Some(assets::scan(store, layout, options, questions, clock).await?)
+        }
+    };
     tokio::task::block_in_place(|| {
-        let mut inventory = scan::scan(store, layout, options, job.manifest_cache.as_ref())?;
+        let mut inventory = match scanned {
+            Some(inventory) => inventory,
+            None => scan::scan(store, layout, options, job.manifest_cache.as_ref())?,
+        };
         let rules =
             Rules { policy: job.policy, grace: job.limits.grace.as_signed(), pins: &memory.pins, now };
         let marks = graph::mark(&inventory, &rules);
@@ -223,6 +252,27 @@ pub struct Session {
     pub lease: Lease,
     /// Interrupted runs that were looked after.
     pub recovered: Vec<Recovered>,
+}
+
+/// The layout of a store: the one of this name, if it is there, or the one that is found.
+///
+/// # Errors
+/// When it is not there, or the store cannot be read.
+pub fn layout(store: &ReadStore, name: Option<&str>) -> Result<&'static dyn RegistryLayout, PipelineError> {
+    tokio::task::block_in_place(|| match name {
+        None => Ok(scan::detect(store)?),
+        Some(name) if name == Nexus.name() => {
+            if assets::detect(store)? {
+                return Ok(&Nexus as &dyn RegistryLayout);
+            }
+            let place = &store.identity().url;
+            Err(ScanError::NoRegistry(format!(
+                "no Nexus blob store at {place}: there is no content directory with metadata.properties beside it"
+            ))
+            .into())
+        }
+        Some(_) => Ok(&Distribution as &dyn RegistryLayout),
+    })
 }
 
 /// Opens a store to change it. Where there is no registry nothing is written, not even our own state.

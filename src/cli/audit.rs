@@ -4,11 +4,10 @@ use clap::Args;
 
 use super::html::HtmlArgs;
 use super::progress::Shown;
-use super::{CommandResult, Failure, LAYOUT, PolicyArgsOf, StoreArgs, data, json};
+use super::{CommandResult, Failure, PolicyArgsOf, StoreArgs, data, json};
 use crate::clock::System;
 use crate::exit::Exit;
 use crate::inventory::Depth;
-use crate::layout::RegistryLayout as _;
 use crate::pipeline::{self, Survey};
 use crate::plan::build::counts;
 use crate::policy::Policy;
@@ -51,9 +50,11 @@ pub(super) async fn look(
     policy: Option<&Policy>,
 ) -> Result<(ReadStore, Survey, Audit), Failure> {
     let store = at.open()?;
-    let job = by.job(policy, at.manifest_cache(&store));
+    let layout = at.layout(&store)?;
+    let mut job = by.job(policy, at.manifest_cache(&store));
+    job.database = at.evidence.database()?;
     let shown = Shown::of(&store);
-    let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Everything, &System).await?;
+    let survey = pipeline::survey(&store, layout, &job, Depth::Everything, &System).await?;
     drop(shown);
     let young = survey.in_grace(&job);
     let (classes, blobs) = Classifier::run(&survey.inventory, &survey.marks, &young, &job.limits, survey.now);
@@ -64,12 +65,17 @@ pub(super) async fn look(
     let audit = Audit {
         schema: SCHEMA,
         store: store.identity().clone(),
-        layout: LAYOUT.name(),
+        layout: layout.name(),
         listed_at: survey.inventory.listed_at,
         saw: counts(&survey.inventory, &survey.marks),
         classes,
         total,
         blobs,
+        shared_bytes: survey
+            .inventory
+            .assets
+            .as_ref()
+            .map(|assets| assets.list.iter().map(|asset| asset.shared).sum()),
         beside: survey.inventory.beside.clone(),
         foreign_examples: survey.inventory.foreign.examples.clone(),
         problems: Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash),

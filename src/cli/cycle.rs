@@ -3,7 +3,7 @@
 use clap::Args;
 use jiff::SignedDuration;
 
-use super::{CacheArgs, Failure, LAYOUT, PolicyArgsOf, Stop, StoreArgs, talk, usage};
+use super::{CacheArgs, Failure, PolicyArgsOf, Stop, StoreArgs, talk, usage};
 use crate::clock::System;
 use crate::config::values::Period;
 use crate::exit::Exit;
@@ -113,8 +113,10 @@ impl CycleArgs {
         let store = self.store.open_to_change()?;
         let mut job = self.policy.job(policy, self.store.manifest_cache(store.read()));
         job.purge_ban = caches.purge_ban();
+        job.database = self.store.evidence.database()?;
+        let layout = self.store.layout(store.read())?;
         job.limits.settle = settle(self.settle, store.read().tree());
-        let means = Means { store: &store, layout: &LAYOUT, caches: &evicted, clock: &System };
+        let means = Means { store: &store, layout, caches: &evicted, clock: &System };
         let session = pipeline::begin(&means, &job.limits).await?;
         for recovered in &session.recovered {
             talk(&format!(

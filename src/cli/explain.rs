@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::progress::Shown;
-use super::{CommandResult, Failure, LAYOUT, PolicyArgsOf, StoreArgs, data, json, talk, usage};
+use super::{CommandResult, Failure, PolicyArgsOf, StoreArgs, data, json, talk, usage};
 use crate::clock::System;
 use crate::exit::Exit;
 use crate::inventory::Depth;
@@ -51,12 +51,14 @@ pub(super) async fn run(mut args: ExplainArgs) -> CommandResult {
     let asked = asked(args.image.as_deref().unwrap_or_default())?;
     let policy = args.policy.read()?;
     let store = args.store.open()?;
-    let job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
+    let layout = args.store.layout(&store)?;
+    let mut job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
+    job.database = args.store.evidence.database()?;
     let shown = Shown::of(&store);
-    let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Names, &System).await?;
+    let survey = pipeline::survey(&store, layout, &job, Depth::Names, &System).await?;
     drop(shown);
     let explained = survey.explain(&store, &job, &asked).map_err(usage)?;
-    let gives_back_first = survey.plan(&store, &LAYOUT, &job).mends;
+    let gives_back_first = survey.plan(&store, layout, &job).mends;
     if args.store.json {
         json(&Document {
             schema: "regsweep/explain/1",

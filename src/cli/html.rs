@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::{Failure, LAYOUT, StoreArgs, usage};
+use super::{Failure, StoreArgs, usage};
 use crate::clock::{Clock as _, System};
 use crate::exit::Exit;
-use crate::layout::RegistryLayout as _;
 use crate::pipeline;
 use crate::policy::Policy;
 use crate::report::html::{self, Contents, Page, Planned};
@@ -43,7 +42,7 @@ impl HtmlArgs {
         let page = Page {
             written: System.now(),
             store: store.identity().clone(),
-            layout: LAYOUT.name().into(),
+            layout: args.layout(store)?.name().into(),
             address: args.address(store),
             policy: policy.map(|policy| policy.origin().to_owned()),
             notices: Vec::new(),

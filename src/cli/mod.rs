@@ -10,10 +10,11 @@ use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::config::registry::RegistryConfig;
+use crate::evidence::Database;
 use crate::exit::{Exit, TABLE};
 use crate::inventory::manifest_cache::ManifestCache;
 use crate::inventory::scan::ScanError;
-use crate::layout::Distribution;
+use crate::layout::RegistryLayout;
 use crate::pipeline::{self, Job, PipelineError};
 use crate::plan::Mode;
 use crate::plan::limits::{Accept, Limits};
@@ -26,6 +27,7 @@ use stop::Stop;
 mod audit;
 mod cycle;
 mod demo;
+mod evidence;
 mod explain;
 mod html;
 mod plan;
@@ -84,8 +86,10 @@ struct StoreArgs {
     /// Read the storage from distribution's own configuration file and REGISTRY_* environment
     #[arg(long, value_name = "FILE", env = "REGSWEEP_REGISTRY_CONFIG")]
     registry_config: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    evidence: evidence::EvidenceArgs,
     /// The layout, when it is not to be detected
-    #[arg(long, value_name = "LAYOUT", env = "REGSWEEP_LAYOUT", value_parser = ["distribution"])]
+    #[arg(long, value_name = "LAYOUT", env = "REGSWEEP_LAYOUT", value_parser = ["distribution", "nexus"])]
     layout: Option<String>,
     /// Requests at once [default: 16 in a directory, 64 in a bucket, fewer when it asks to slow down]
     #[arg(long, value_name = "N", env = "REGSWEEP_CONCURRENCY",
@@ -172,6 +176,7 @@ impl From<PipelineError> for Failure {
             PipelineError::Scan(ScanError::Incomplete(_)) => Exit::Unreachable,
             PipelineError::Store(error) => store_exit(error),
             PipelineError::Sweep(error) => sweep_exit(error),
+            PipelineError::Evidence(error) => evidence::exit(error),
         };
         Self { exit, error: error.into() }
     }
@@ -217,7 +222,7 @@ type CommandResult = Result<Exit, Failure>;
 
 /// Carries out what was typed. Errors are told on stderr.
 pub async fn main(cli: Cli) -> Exit {
-    match carry_out(cli.command).await {
+    match Box::pin(carry_out(cli.command)).await {
         Ok(exit) => exit,
         Err(failure) => {
             talk(&format!("error: {:#}", failure.error));
@@ -313,6 +318,11 @@ impl StoreArgs {
         Ok(ReadStore::open(&self.location()?, &self.access()?)?)
     }
 
+    /// The layout, as it was named or is found.
+    fn layout(&self, store: &ReadStore) -> Result<&'static dyn RegistryLayout, Failure> {
+        Ok(pipeline::layout(store, self.layout.as_deref())?)
+    }
+
     /// Words that name the store on a command line.
     fn address(&self, store: &ReadStore) -> Vec<String> {
         let mut address = vec![store.identity().url.clone()];
@@ -360,7 +370,14 @@ impl PolicyArgsOf {
     fn job<'j>(&self, policy: Option<&'j Policy>, manifest_cache: Option<ManifestCache>) -> Job<'j> {
         let mut limits = policy.map_or_else(Limits::default, Limits::of);
         limits.accept(&self.accept);
-        Job { policy, limits, mode: self.mode(), manifest_cache, purge_ban: None }
+        Job {
+            policy,
+            limits,
+            mode: self.mode(),
+            manifest_cache,
+            purge_ban: None,
+            database: Database::default(),
+        }
     }
 
     fn mode(&self) -> Mode {
@@ -375,5 +392,3 @@ fn read_policy(path: &std::path::Path) -> Result<Policy, Failure> {
         .map_err(usage)?;
     Policy::parse(&text, &origin).map_err(usage)
 }
-
-static LAYOUT: Distribution = Distribution;

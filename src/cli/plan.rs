@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::html::HtmlArgs;
 use super::progress::Shown;
-use super::{CacheArgs, CommandResult, LAYOUT, PolicyArgsOf, StoreArgs, data, json, talk, usage};
+use super::{CacheArgs, CommandResult, PolicyArgsOf, StoreArgs, data, json, talk, usage};
 use crate::clock::System;
 use crate::exit::Exit;
 use crate::inventory::Depth;
@@ -52,12 +52,14 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
     let policy = args.policy.read()?;
     // A store that cannot be written to: a plan that deleted would not compile.
     let store = args.store.open()?;
+    let layout = args.store.layout(&store)?;
     let mut job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
     job.purge_ban = args.cache.caches(&args.store)?.purge_ban();
+    job.database = args.store.evidence.database()?;
     let shown = Shown::of(&store);
-    let survey = pipeline::survey(&store, &LAYOUT, &job, Depth::Names, &System).await?;
+    let survey = pipeline::survey(&store, layout, &job, Depth::Names, &System).await?;
     drop(shown);
-    let plan = survey.plan(&store, &LAYOUT, &job);
+    let plan = survey.plan(&store, layout, &job);
     let (plan, refusals) = match survey.check(plan, &store, &job) {
         Ok(checked) => (checked.into_plan(), Vec::new()),
         Err(refused) => (refused.plan, refused.refusals),

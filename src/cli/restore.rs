@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{CommandResult, Failure, LAYOUT, StoreArgs, data, json, talk, usage};
+use super::{CommandResult, Failure, StoreArgs, data, json, talk, usage};
 use crate::clock::{Clock as _, System};
 use crate::exit::Exit;
 use crate::oci::{Digest, ImageReference};
@@ -54,11 +54,12 @@ pub(super) async fn run(mut args: RestoreArgs) -> CommandResult {
     }
     let Some(what) = &args.what else { return list(&args).await };
     let store = args.store.open_to_change()?;
+    let layout = args.store.layout(store.read())?;
     let wanted = wanted(what)?;
     let caches = Caches::default();
-    let means = Means { store: &store, layout: &LAYOUT, caches: &caches, clock: &System };
+    let means = Means { store: &store, layout, caches: &caches, clock: &System };
     let session = pipeline::begin(&means, &Limits::default()).await?;
-    let result = restore::restore(&session.lease, &store, &LAYOUT, &wanted, &session.run, System.now()).await;
+    let result = restore::restore(&session.lease, &store, layout, &wanted, &session.run, System.now()).await;
     session.lease.release().await?;
     let (plan, restored) = result?;
     tell(&args, &session.run, plan.pins.until, &restored)?;

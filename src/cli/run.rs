@@ -208,6 +208,12 @@ fn read_plan(path: &std::path::Path) -> Result<(Option<Policy>, Option<Plan>), F
 }
 
 fn after_word(mode: Mode, cycled: &Cycled, executed: &Executed) {
+    if executed.count("discard") > 0 {
+        talk(
+            "the repository manager counts its blobs by itself: run its task \"Repair - Recalculate blob store storage\" on \
+             the blob stores, and none that restores the database from blob stores while the trash is kept",
+        );
+    }
     let changed = executed.count("sweep") + executed.count("unlink") + executed.count("delete-manifest") > 0;
     if mode == Mode::Offline && changed {
         talk(

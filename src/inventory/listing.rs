@@ -105,8 +105,9 @@ pub(super) fn detect(bucket: &Bucket, url: &str) -> Result<(), ScanError> {
     let names: Vec<&str> = root.prefixes.iter().map(|prefix| prefix.trim_end_matches('/')).take(5).collect();
     let advice = if names.is_empty() {
         " Nothing begins with that prefix.".to_owned()
-    } else if names.contains(&"content") || names.iter().any(|name| name.starts_with("vol-")) {
-        " It looks like a Nexus blob store, which this version does not read.".to_owned()
+    } else if names.iter().any(|name| name.starts_with("vol-")) {
+        " It looks like a part of a Nexus blob store: name the prefix below which metadata.properties is."
+            .to_owned()
     } else {
         format!(" What is there: {}.", names.join(", "))
     };

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::oci::{Kind, RepositoryName, Role, TagName};
 use crate::store::{MultipartUpload, Noncurrent, Versioning};
 
+pub mod assets;
 mod batch;
 pub mod inspect;
 mod lanes;
@@ -25,6 +26,7 @@ pub mod scan;
 mod table;
 mod walk;
 
+pub use assets::{Asset, Assets, Standing};
 pub use layer_link::LayerLink;
 pub use table::{BlobId, BlobSet, BlobTable};
 
@@ -66,6 +68,8 @@ pub struct Inventory {
     pub beside: Option<Beside>,
     /// Blob directories: their number is what a names-only listing knows of the data.
     pub directories: u64,
+    /// The blobs one by one, in a store that keeps a record beside each; `None` where links say what belongs to whom.
+    pub assets: Option<Assets>,
 }
 
 /// What a bucket holds beside its objects, and what could not be found out about that.

@@ -220,7 +220,7 @@ fn take_body(
     }
 }
 
-fn intern(blobs: &mut BlobTable, manifest: &Manifest, size: u64) -> Facts {
+pub(super) fn intern(blobs: &mut BlobTable, manifest: &Manifest, size: u64) -> Facts {
     let references = manifest
         .references()
         .iter()

@@ -185,6 +185,7 @@ impl Recorder {
             pull_through_cache,
             beside: None,
             directories,
+            assets: None,
         }
     }
 }

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::manifest_cache::ManifestCache;
-use super::{Depth, Inventory, links, listing, read, walk};
-use crate::layout::{RegistryLayout, distribution};
+use super::{Depth, Inventory, assets, links, listing, read, walk};
+use crate::layout::{Distribution, Nexus, RegistryLayout, distribution};
 use crate::store::{Kind, Meta, ReadStore, StoreError, Tree};
 
 /// Why a store could not be listed whole. Nothing is decided on a listing with a hole.
@@ -42,7 +42,7 @@ pub fn scan(
     options: Options,
     cache: Option<&ManifestCache>,
 ) -> Result<Inventory, ScanError> {
-    detect(store)?;
+    detect_links(store)?;
     let threads = options.concurrency.max(1);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -78,7 +78,15 @@ pub fn scan(
 ///
 /// # Errors
 /// [`ScanError::NoRegistry`] with advice; also when the place cannot be read.
-pub fn detect(store: &ReadStore) -> Result<(), ScanError> {
+pub fn detect(store: &ReadStore) -> Result<&'static dyn RegistryLayout, ScanError> {
+    match detect_links(store) {
+        Ok(()) => Ok(&Distribution),
+        Err(ScanError::NoRegistry(_)) if assets::detect(store)? => Ok(&Nexus),
+        Err(error) => Err(error),
+    }
+}
+
+fn detect_links(store: &ReadStore) -> Result<(), ScanError> {
     let tree = match store.tree() {
         Tree::Directory(tree) => tree,
         Tree::Bucket(bucket) => return listing::detect(bucket, &store.identity().url),
@@ -113,8 +121,10 @@ pub fn detect(store: &ReadStore) -> Result<(), ScanError> {
             advice = format!(" It holds {key}: {what}.");
         }
     }
-    if tree.stat("vol-01")?.is_some() || tree.stat("content/vol-01")?.is_some() {
-        advice = " It looks like a Nexus blob store, which this version does not read.".into();
+    if tree.stat("vol-01")?.is_some() || tree.stat("chap-01")?.is_some() {
+        advice =
+            " It looks like a part of a Nexus blob store: name the directory that holds metadata.properties."
+                .into();
     }
     Err(ScanError::NoRegistry(format!(
         "no registry at {place}: there is no {root}/repositories and no {root}/blobs below it.{advice} \

@@ -24,7 +24,7 @@ mod tests;
 
 use jiff::Timestamp;
 
-use super::{Directory, Entry, RegistryLayout, UploadPart};
+use super::{Directory, Entry, Keeps, RegistryLayout, UploadPart};
 use crate::oci::Digest;
 
 /// The layout of the CNCF distribution registry, 2.x and 3.x: `docker/registry/v2/{blobs,repositories}`.
@@ -140,6 +140,10 @@ fn upload(name: &str, upload: &str) -> String {
 impl RegistryLayout for Distribution {
     fn name(&self) -> &'static str {
         "distribution"
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::Links
     }
 
     fn classify<'k>(&self, key: &'k str) -> Entry<'k> {

@@ -236,10 +236,22 @@ pub const OWN_STATE: &str = ".regsweep";
 /// Where distribution keeps everything, below the storage root.
 pub const DISTRIBUTION_ROOT: &str = "docker/registry/v2";
 
+/// How a store says what belongs to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// By links below each repository: a digest's data is there once.
+    Links,
+    /// By a record beside every blob and a database elsewhere: a digest's data may be there several times.
+    Records,
+}
+
 /// Interprets and builds the keys of one storage layout.
 pub trait RegistryLayout: Send + Sync {
     /// The layout's name, as the command line and reports write it.
     fn name(&self) -> &'static str;
+
+    /// How such a store says what belongs to whom.
+    fn keeps(&self) -> Keeps;
 
     /// What `key` is. Total: what is not understood is [`Entry::Foreign`]. Allocates nothing.
     fn classify<'k>(&self, key: &'k str) -> Entry<'k>;

@@ -61,6 +61,11 @@ pub enum Action {
         /// Its files.
         files: Vec<crate::inventory::LooseFile>,
     },
+    /// Removes a blob with its record that the database of the repository manager does not know.
+    Discard {
+        /// Its files, the record first.
+        files: Vec<crate::inventory::LooseFile>,
+    },
     /// Gives up an upload in parts that nobody finished, with its parts: that cannot be undone.
     AbortUpload {
         /// The upload.
@@ -127,7 +132,7 @@ impl Action {
             Self::Unlink { .. } => 6,
             Self::Sweep { .. } => 7,
             // An upload that goes may be the last thing in a repository that goes.
-            Self::Abandon { .. } | Self::AbortUpload { .. } => 8,
+            Self::Abandon { .. } | Self::Discard { .. } | Self::AbortUpload { .. } => 8,
             Self::RemoveDirectory { .. } => 9,
             Self::RemoveRepository { .. } => 10,
             Self::Purge { .. } => 11,
@@ -152,6 +157,7 @@ impl Action {
             Self::RemoveDirectory { .. } => "remove-directory",
             Self::RemoveRepository { .. } => "remove-repository",
             Self::Abandon { .. } => "abandon",
+            Self::Discard { .. } => "discard",
             Self::AbortUpload { .. } => "abort-upload",
             Self::Purge { .. } => "purge",
             Self::Heal { .. } => "heal",
@@ -165,7 +171,7 @@ impl Action {
     pub fn frees(&self) -> u64 {
         match self {
             Self::Sweep { size, .. } => *size,
-            Self::Abandon { files } => files.iter().map(|file| file.size).sum(),
+            Self::Abandon { files } | Self::Discard { files } => files.iter().map(|file| file.size).sum(),
             _ => 0,
         }
     }
@@ -187,7 +193,7 @@ impl std::fmt::Display for Action {
             Self::Sweep { digest, .. } | Self::Heal { digest, .. } => write!(f, "{name} {digest}"),
             Self::RemoveDirectory { key } => write!(f, "{name} {key}"),
             Self::RemoveRepository { repository } => write!(f, "{name} {repository}"),
-            Self::Abandon { files } => {
+            Self::Abandon { files } | Self::Discard { files } => {
                 write!(f, "{name} {}", files.first().map_or("nothing", |file| file.key.as_str()))
             }
             Self::AbortUpload { upload } => write!(f, "{name} {} ({})", upload.key, upload.id),

@@ -6,6 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::candidates::{in_grace, linked};
 use super::freed::freed;
 use super::limits::Limits;
+use super::unknown;
 use super::waiting::{waits, was_manifest};
 use super::{
     Action, Condemnation, Condemned, Counts, Evidence, Header, HeldBack, Mode, Plan, PurgeBan, Reason,
@@ -77,11 +78,15 @@ pub fn build(sources: &Sources<'_>, layout: &dyn RegistryLayout) -> Plan {
         mends: false,
         held_back: None,
     };
-    builder.heal();
-    builder.give_back();
+    // What a repository manager misses it writes itself.
+    if inventory.assets.is_none() {
+        builder.heal();
+        builder.give_back();
+    }
     for index in 0..inventory.repositories.len() {
         builder.repository(index);
     }
+    builder.steps.extend(unknown::unknown(sources));
     let (mut swept, mut condemned) = builder.blobs();
     builder.leftovers();
     builder.purge();
@@ -168,7 +173,9 @@ impl Builder<'_> {
             self.tags(repository, marked);
             self.revisions(repository, marked);
             self.layer_links(repository, marked);
-            self.missing_links(repository, marked);
+            if self.sources.inventory.assets.is_none() {
+                self.missing_links(repository, marked);
+            }
         }
         let uploads_left = self.uploads(repository);
         self.empty_repository(repository, marked, uploads_left);
@@ -335,6 +342,9 @@ impl Builder<'_> {
             .collect();
         dead.sort_by_key(|id| inventory.blobs.digest(*id));
         let (mut swept, mut waiting) = (Vec::new(), Vec::new());
+        // A repository manager removes blobs itself when its database lets go of them, and that only a policy can tell.
+        let records = inventory.assets.is_some();
+        dead.retain(|id| !records || marks.referenced.contains(*id));
         for id in dead {
             let digest = inventory.blobs.digest(id);
             let size = inventory.blobs.size(id).unwrap_or(0);

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
 mod age;
+mod assets;
 mod bounds;
 mod decisions;
 mod keeps;
@@ -97,6 +98,7 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
     let mut refusals = identity(&plan, world);
     refusals.extend(plausible(&plan, world));
     refusals.extend(within_limits(&plan, world));
+    refusals.extend(assets::of_records(&plan, world));
     let after = After::of(&plan, world.inventory);
     let mut unsafe_steps = order(&plan);
     unsafe_steps.extend(after.unknown.iter().cloned());
@@ -112,6 +114,7 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
     unsafe_steps.extend(bounds::unmoved(&plan, world));
     unsafe_steps.extend(online::waited(&after, world));
     unsafe_steps.extend(mended::first(&plan, world));
+    unsafe_steps.extend(assets::unknown(&plan, world));
     unsafe_steps.sort_by_key(|(step, _)| *step);
     unsafe_steps.dedup();
     refusals.extend(unsafe_steps.into_iter().take(NAMED).map(|(step, why)| Refusal::Unsafe { step, why }));
@@ -327,6 +330,7 @@ impl<'a> After<'a> {
                 }
                 Action::RemoveDirectory { .. }
                 | Action::Abandon { .. }
+                | Action::Discard { .. }
                 | Action::AbortUpload { .. }
                 | Action::Heal { .. }
                 | Action::Relink { .. }

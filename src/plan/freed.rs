@@ -47,6 +47,12 @@ pub(super) fn freed(inventory: &Inventory, marks: &Marks, swept: &[BlobId], step
         .filter(|step| matches!(step.action, Action::Abandon { .. }))
         .map(|step| step.action.frees())
         .sum();
+    freed.unknown_bytes = steps
+        .iter()
+        .filter(|step| matches!(step.action, Action::Discard { .. }))
+        .map(|step| step.action.frees())
+        .sum::<u64>()
+        .saturating_sub(shared(inventory));
     for (index, repository) in inventory.repositories.iter().enumerate() {
         let marked = &marks.repositories[index];
         let row = FreedIn {
@@ -63,4 +69,10 @@ pub(super) fn freed(inventory: &Inventory, marks: &Marks, swept: &[BlobId], step
         }
     }
     freed
+}
+
+/// Bytes of what may go that another name leads to as well.
+fn shared(inventory: &Inventory) -> u64 {
+    let assets = inventory.assets.iter().flat_map(|assets| &assets.list);
+    assets.filter(|asset| !asset.files.is_empty()).map(|asset| asset.shared).sum()
 }

@@ -20,6 +20,7 @@ mod freed;
 pub mod limits;
 mod mend;
 mod refusal;
+mod unknown;
 pub mod usage;
 mod waiting;
 
@@ -170,6 +171,8 @@ pub enum Reason {
     Abandoned,
     /// It is empty.
     Empty,
+    /// The database of the repository manager does not know it, and would by now.
+    Unknown,
     /// Its time in the trash is over.
     TrashKept,
     /// Something needs it and it is missing.
@@ -220,6 +223,9 @@ pub struct Freed {
     pub shared_bytes: u64,
     /// Bytes of abandoned uploads and leftovers.
     pub upload_bytes: u64,
+    /// Bytes of what the database of a repository manager does not know, without what another name leads to as well.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown_bytes: u64,
     /// By repository, where anything goes.
     pub repositories: Vec<FreedIn>,
 }
@@ -240,6 +246,11 @@ pub struct FreedIn {
     pub exclusive_bytes: u64,
     /// Bytes that it shared with others, and that go: counted in each of them, and once in the total.
     pub shared_bytes: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 impl Plan {

@@ -85,6 +85,16 @@ pub enum Refusal {
     /// The mode does not fit.
     #[error("{0}")]
     Mode(String),
+    /// A repository manager must do it itself.
+    #[error(
+        "{gone} of the steps are about tags, manifests and blobs that the repository manager's database knows: files that go \
+         without it leave images that are listed and cannot be pulled or pushed again. Delete these tags in the \
+         repository manager and run its tasks; without a policy regsweep removes what the database does not know"
+    )]
+    NotInFiles {
+        /// How many.
+        gone: u64,
+    },
     /// A step would lose something. This is a defect of regsweep, or the store changed since the plan was made.
     #[error("step {step} would lose something: {why}. Nothing was done; make the plan again")]
     Unsafe {
@@ -108,6 +118,7 @@ impl Refusal {
             Self::Shrunk { .. } => "shrunk",
             Self::PullThroughCache => "pull_through_cache",
             Self::Mode(_) => "mode",
+            Self::NotInFiles { .. } => "not_in_files",
             Self::Unsafe { .. } => "unsafe",
         }
     }

@@ -10,7 +10,8 @@ use crate::inventory::{BlobId, BlobSet};
 /// this run.
 pub(super) fn waits(sources: &Sources<'_>, linked: &BlobSet, id: BlobId) -> Option<Condemned> {
     let Sources { inventory, marks, limits, mode, condemned, rules, .. } = *sources;
-    if mode == Mode::Offline {
+    // A repository manager condemns by its own means.
+    if mode == Mode::Offline || inventory.assets.is_some() {
         return None;
     }
     let digest = inventory.blobs.digest(id);

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Links, Problems, alias_targets, lacks};
 use crate::graph::{Fate, Marks};
-use crate::inventory::{Beside, BlobId, BlobSet, Inventory, Link, Repository, Target};
+use crate::inventory::{Assets, Beside, BlobId, BlobSet, Inventory, Link, Repository, Standing, Target};
 use crate::plan::Counts;
 use crate::plan::limits::Limits;
 use crate::store::{Identity, Requests};
@@ -37,11 +37,31 @@ pub enum Class {
     Foreign,
     /// Our own state and trash.
     OwnState,
+    /// A blob that the database of the repository manager does not know, and would by now.
+    NotInDatabase,
+    /// Content without a record: nobody can open it.
+    BytesOnly,
+    /// Flagged as deleted.
+    Deleted,
+    /// Flagged as deleted, and not in the index of deleted blobs: no task will remove it.
+    DeletedUnindexed,
+    /// A record without content.
+    LeakedGhost,
+    /// A second record of a blob that was deleted elsewhere in the store.
+    Ghost,
+    /// Its record cannot be read or says another size than the content has.
+    Damaged,
+    /// An upload, a blob about to be put in place, a record being replaced, or what is left of such.
+    Temporary,
+    /// Of another format, or of a repository that nobody asked about; never touched.
+    OtherFormat,
+    /// What the repository manager writes down for itself; never touched.
+    Bookkeeping,
 }
 
 impl Class {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 20] = [
         Self::Live,
         Self::Expired,
         Self::Unreferenced,
@@ -52,7 +72,22 @@ impl Class {
         Self::BrokenImage,
         Self::Foreign,
         Self::OwnState,
+        Self::NotInDatabase,
+        Self::BytesOnly,
+        Self::Deleted,
+        Self::DeletedUnindexed,
+        Self::LeakedGhost,
+        Self::Ghost,
+        Self::Damaged,
+        Self::Temporary,
+        Self::OtherFormat,
+        Self::Bookkeeping,
     ];
+
+    /// Whether only a store that keeps records has it.
+    fn is_of_records(self) -> bool {
+        self >= Self::NotInDatabase
+    }
 
     /// What a person calls it.
     pub fn label(self) -> &'static str {
@@ -67,6 +102,16 @@ impl Class {
             Self::BrokenImage => "broken image",
             Self::Foreign => "foreign",
             Self::OwnState => "own state",
+            Self::NotInDatabase => "not in database",
+            Self::BytesOnly => "bytes only",
+            Self::Deleted => "flagged deleted",
+            Self::DeletedUnindexed => "flagged, not indexed",
+            Self::LeakedGhost => "leaked ghost",
+            Self::Ghost => "ghost",
+            Self::Damaged => "damaged",
+            Self::Temporary => "temporary",
+            Self::OtherFormat => "other format",
+            Self::Bookkeeping => "bookkeeping",
         }
     }
 }
@@ -99,6 +144,9 @@ pub struct Audit {
     pub total: Amount,
     /// Blobs alone, by class: what sweeping is about.
     pub blobs: BTreeMap<Class, Amount>,
+    /// Bytes that hard links count more than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_bytes: Option<u64>,
     /// What a bucket holds beside its objects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beside: Option<Beside>,
@@ -136,14 +184,19 @@ impl<'c> Classifier<'c> {
         limits: &'c Limits,
         now: Timestamp,
     ) -> (BTreeMap<Class, Amount>, BTreeMap<Class, Amount>) {
-        let none = || Class::ALL.into_iter().map(|class| (class, Amount::default())).collect();
+        let has = |class: &Class| !class.is_of_records() || inventory.assets.is_some();
+        let none = || Class::ALL.into_iter().filter(has).map(|class| (class, Amount::default())).collect();
         let mut this = Self { inventory, marks, young, limits, now, classes: none(), blobs: none() };
         let mut broken = BlobSet::for_table(&inventory.blobs);
         let aliases = alias_targets(inventory);
-        for index in 0..inventory.repositories.len() {
-            this.repository(&aliases, index, &mut broken);
+        if let Some(assets) = &inventory.assets {
+            this.assets(assets);
+        } else {
+            for index in 0..inventory.repositories.len() {
+                this.repository(&aliases, index, &mut broken);
+            }
+            this.data(&broken);
         }
-        this.data(&broken);
         for file in &inventory.temporary {
             let class = if this.too_young(file.changed) { Class::InGrace } else { Class::AbandonedUpload };
             this.add(class, file.size);
@@ -187,6 +240,41 @@ impl<'c> Classifier<'c> {
             amount.objects += 1;
             amount.bytes += size;
         }
+    }
+
+    /// Blobs with a record beside each: of several of one digest all have its class.
+    fn assets(&mut self, assets: &Assets) {
+        for asset in &assets.list {
+            let class = match (asset.standing, asset.digest) {
+                (Standing::Image, Some(id)) if self.marks.live.contains(id) => Class::Live,
+                (Standing::Image, Some(id)) => self.unneeded(id),
+                (Standing::Image | Standing::Other, _) => Class::OtherFormat,
+                (Standing::Unknown, _) => Class::NotInDatabase,
+                (Standing::BytesOnly, _) => Class::BytesOnly,
+                (Standing::Deleted, _) => Class::Deleted,
+                (Standing::DeletedUnindexed, _) => Class::DeletedUnindexed,
+                (Standing::Ghost, _) => Class::LeakedGhost,
+                (Standing::Damaged, _) => Class::Damaged,
+                (Standing::Reserved, _) => Class::Temporary,
+            };
+            self.add_many(class, asset.objects, asset.bytes);
+            let amount = self.blobs.entry(class).or_default();
+            amount.objects += 1;
+            amount.bytes += asset.bytes;
+        }
+        for (class, tally) in [
+            (Class::Ghost, &assets.copies),
+            (Class::Temporary, &assets.staged),
+            (Class::Bookkeeping, &assets.bookkeeping),
+        ] {
+            self.add_many(class, tally.objects, tally.bytes);
+        }
+    }
+
+    fn add_many(&mut self, class: Class, objects: u64, bytes: u64) {
+        let amount = self.classes.entry(class).or_default();
+        amount.objects += objects;
+        amount.bytes += bytes;
     }
 
     fn unneeded(&self, id: BlobId) -> Class {

@@ -129,7 +129,11 @@ impl Problems {
                     media_type: facts.media_type.as_deref().map(ToOwned::to_owned),
                 });
             }
-            let (missing, unlinked) = lacks(inventory, &links, revision.digest);
+            let (mut missing, unlinked) = lacks(inventory, &links, revision.digest);
+            // A copy that nobody asked for is not missing.
+            if inventory.assets.as_ref().is_some_and(|assets| assets.proxied.contains(&repository.name)) {
+                missing.clear();
+            }
             if !missing.is_empty() || !unlinked.is_empty() {
                 let leads = |tag: &&crate::inventory::Tag| tag.target == Target::Manifest(revision.digest);
                 self.broken_images.push(BrokenImage {
@@ -185,6 +189,8 @@ pub(crate) struct Links<'a> {
     aliases: &'a FxHashMap<BlobId, BlobId>,
     manifests: FxHashSet<BlobId>,
     layers: FxHashSet<BlobId>,
+    /// Blobs belong to whoever names them: there are no links.
+    unbound: bool,
 }
 
 /// Which blob each alias stands for.
@@ -199,6 +205,7 @@ impl<'a> Links<'a> {
         let linked = |link: Link| link != Link::Missing;
         Self {
             aliases,
+            unbound: inventory.assets.is_some(),
             manifests: repository.revisions.iter().filter(|r| linked(r.link)).map(|r| r.digest).collect(),
             layers: repository
                 .layers
@@ -228,7 +235,8 @@ pub(crate) fn lacks(
         }
         let target = links.aliases.get(&edge.digest).copied().unwrap_or(edge.digest);
         let present = inventory.blobs.is_present(target);
-        let linked = links.manifests.contains(&edge.digest) || links.layers.contains(&edge.digest);
+        let linked =
+            links.unbound || links.manifests.contains(&edge.digest) || links.layers.contains(&edge.digest);
         if !present {
             missing.push(edge.digest);
         } else if !linked {

@@ -275,6 +275,7 @@ fn meta(object: &ObjectMeta) -> Meta {
         modified: time,
         changed: time,
         md5: object.e_tag.as_deref().and_then(md5_of),
+        shared: false,
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Meta {
     /// The MD5 of the content, where a bucket may have told it without being asked for the content. It confirms what it
     /// is equal to; when it differs it may be no MD5.
     pub md5: Option<[u8; 16]>,
+    /// Another name leads to the same content, by a hard link: it is not freed when this one goes.
+    pub shared: bool,
 }
 
 /// The names in one directory. A name that is not UTF-8 is given apart: no registry writes one.
@@ -71,6 +73,7 @@ const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const FILE: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 const FIELDS: StatxFlags = StatxFlags::TYPE
+    .union(StatxFlags::NLINK)
     .union(StatxFlags::SIZE)
     .union(StatxFlags::MTIME)
     .union(StatxFlags::CTIME)
@@ -341,6 +344,7 @@ fn stat_uncounted(at: impl AsFd, name: &OsStr) -> io::Result<Option<Meta>> {
                 modified,
                 changed: modified.max(changed),
                 md5: None,
+                shared: found.stx_nlink > 1 && found.stx_mode & 0o170_000 == 0o100_000,
             }))
         }
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),

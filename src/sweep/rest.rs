@@ -51,7 +51,10 @@ impl Hand<'_> {
                     trash::BroughtBack::Lost => Some("it is not in the trash any more".into()),
                 })
             }
-            Action::Unlink { .. } | Action::Sweep { .. } | Action::Abandon { .. } => Ok(None),
+            Action::Unlink { .. }
+            | Action::Sweep { .. }
+            | Action::Abandon { .. }
+            | Action::Discard { .. } => Ok(None),
         }
     }
 

@@ -8,6 +8,7 @@ use super::journal::{Intent, Moved, Outcome, SavedBody, SavedLink};
 use super::look::{self, Seen};
 use super::place::{blob_place, stop_at};
 use super::trash;
+use crate::inventory::LooseFile;
 use crate::layout::{Entry, RegistryLayout};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::plan::{Action, Step};
@@ -79,7 +80,8 @@ impl Hand<'_> {
             Action::Sweep { digest, size, manifest } => {
                 self.prepare_sweep(intent, digest, *size, *manifest, changed, seen)
             }
-            Action::Abandon { files } => self.prepare_abandon(intent, files),
+            Action::Abandon { files } => self.prepare_files(intent, files, false),
+            Action::Discard { files } => self.prepare_files(intent, files, true),
             Action::RemoveDirectory { .. }
             | Action::RemoveRepository { .. }
             | Action::Purge { .. }
@@ -220,11 +222,17 @@ impl Hand<'_> {
         Ok(intent)
     }
 
-    fn prepare_abandon(&self, mut intent: Intent, files: &[crate::inventory::LooseFile]) -> Prepared {
+    /// Files that go as they were listed, where `whole` says so all of them or none.
+    fn prepare_files(&self, mut intent: Intent, files: &[LooseFile], whole: bool) -> Prepared {
         for file in files {
-            let Some(meta) = self.tree().stat(&file.key)? else { continue };
-            if meta.changed > file.changed || meta.size != file.size {
-                return Err(Leave::Skip("the upload went on since it was listed".into()));
+            let Some(meta) = self.tree().stat(&file.key)? else {
+                if whole {
+                    return Err(Leave::Skip(GONE.into()));
+                }
+                continue;
+            };
+            if meta.changed > file.changed || meta.size != file.size || meta.kind != Kind::File {
+                return Err(Leave::Skip("it was written again since it was listed".into()));
             }
             let place = self.keep_trash.then(|| format!("{}/{}/files/{}", trash::TRASH, self.run, file.key));
             intent.data.push(Moved { key: file.key.clone(), place, size: meta.size, md5: meta.md5 });

@@ -250,7 +250,7 @@ impl Traced {
     }
 
     /// Kills it after `point` points; `false` when it ended before.
-    fn kill_at(mut self, point: usize) -> bool {
+    pub fn kill_at(mut self, point: usize) -> bool {
         while self.next().is_some() {
             if self.seen == point {
                 self.kill();
@@ -347,7 +347,7 @@ pub fn assert_kept_is_whole(tree: &Tree, origin: &Tree, what: &str) {
 }
 
 /// The points at which to kill: all of them with `REGSWEEP_CRASH_ALL=1`, otherwise about `wanted`, evenly.
-fn points(all: usize, wanted: usize) -> BTreeSet<usize> {
+pub fn points(all: usize, wanted: usize) -> BTreeSet<usize> {
     assert!(all > 30, "only {all} points: strace does not see what the process does");
     let every = std::env::var_os("REGSWEEP_CRASH_ALL").is_some_and(|value| value == "1");
     let step = if every { 1 } else { all.div_ceil(wanted) };

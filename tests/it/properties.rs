@@ -385,7 +385,9 @@ fn planned(plan: &Plan) -> BTreeSet<String> {
             Action::Sweep { digest, .. } => {
                 keys.insert(data_key(&digest.to_string()));
             }
-            Action::Abandon { files } => keys.extend(files.iter().map(|file| file.key.clone())),
+            Action::Abandon { files } | Action::Discard { files } => {
+                keys.extend(files.iter().map(|file| file.key.clone()));
+            }
             Action::RemoveDirectory { .. }
             | Action::RemoveRepository { .. }
             | Action::AbortUpload { .. }

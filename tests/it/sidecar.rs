@@ -18,6 +18,7 @@ use crate::registry::command::{Finished, regsweep, regsweep_command};
 
 mod registry;
 mod tls;
+mod webhook;
 
 /// A policy that takes every tag but one, with the shortest times.
 pub const POLICY: &str = "\
@@ -222,6 +223,18 @@ impl Scene {
         regsweep(["serve", &store, "-p", &policy].iter().chain(more)).expect(2)
     }
 
+    /// Waits until a run has taken something, and looks whether a push was crossed.
+    fn until_something_went(&self) {
+        for _ in 0..1200 {
+            let status = self.status();
+            if status["runs"].as_array().is_some_and(|runs| runs.iter().any(|run| run["ended"] == true)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("nothing goes: {}", self.status());
+    }
+
     fn status(&self) -> serde_json::Value {
         regsweep(["status", &self.store(), "--json"]).expect(0).json()
     }
@@ -253,12 +266,7 @@ fn a_run_in_hand_is_given_up_after_its_step_when_it_is_told_to_end() {
     let (store, policy) = (scene.store(), scene.policy());
     let sidecar = Sidecar::start(&[&store, "-p", &policy, "--settle", "1h", "--every", "1s"]);
     // It has taken tags away and waits for pushes to settle.
-    for _ in 0..1200 {
-        if scene.status()["runs"].as_array().is_some_and(|runs| runs.iter().any(|run| run["ended"] == true)) {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    scene.until_something_went();
     assert_eq!(sidecar.sample("regsweep_run_in_progress"), Some(1.0));
     assert_eq!(sidecar.terminate(), Some(143));
     assert_eq!(scene.status()["lease"]["held"], false);
@@ -277,17 +285,27 @@ fn what_is_remembered_outlives_a_crash() {
     sidecar.until("regsweep_next_run_timestamp_seconds", success.unwrap() + 5.0 * 3600.0);
     assert_eq!(sidecar.sample("regsweep_last_success_timestamp_seconds"), success);
     assert_eq!(sidecar.sample("regsweep_runs_total{result=\"done\"}"), Some(0.0));
+}
+
+#[test]
+fn a_run_that_was_killed_is_not_begun_again_at_once() {
+    let scene = Scene::new();
+    let (store, policy) = (scene.store(), scene.policy());
+    let sidecar = Sidecar::start(&[&store, "-p", &policy, "--settle", "1h", "--every", "1s"]);
+    scene.until_something_went();
+    assert_eq!(sidecar.sample("regsweep_run_in_progress"), Some(1.0));
     sidecar.kill();
-    // One that died in the middle of a run: the next is not begun at once.
-    let file = scene.path("registry/.regsweep/schedule.json");
-    let mut agenda: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    agenda["failures"] = 1.into();
-    std::fs::write(&file, agenda.to_string()).unwrap();
-    let sidecar = scene.serve(&["--every", "5h"]);
+    let sidecar = scene.serve(&["--every", "6h"]);
     sidecar.until("regsweep_store_objects{class=\"live\"}", 1.0);
-    let next = sidecar.sample("regsweep_next_run_timestamp_seconds").unwrap();
-    assert!(next > success.unwrap() + 200.0, "{next}");
+    let begun = sidecar.sample("regsweep_last_run_start_timestamp_seconds").unwrap();
+    let wait = sidecar.sample("regsweep_next_run_timestamp_seconds").unwrap() - begun;
+    assert!((250.0..1000.0).contains(&wait), "{wait}");
     assert_eq!(sidecar.sample("regsweep_runs_total{result=\"done\"}"), Some(0.0));
+    sidecar.kill();
+    // Nobody has to wait for the lease of one that died here.
+    let sidecar = scene.serve(&["--every", "1s"]);
+    sidecar.until("regsweep_runs_total{result=\"done\"}", 2.0);
+    assert_eq!(sidecar.sample("regsweep_runs_total{result=\"standby\"}"), Some(0.0));
 }
 
 #[test]
@@ -297,12 +315,7 @@ fn a_second_replica_stands_by() {
     let arguments = [store.as_str(), "-p", &policy, "--settle", "1h", "--every", "1s"];
     let first = Sidecar::start(&arguments);
     // It waits for pushes to settle, under the lease.
-    for _ in 0..1200 {
-        if scene.status()["runs"].as_array().is_some_and(|runs| runs.iter().any(|run| run["ended"] == true)) {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    scene.until_something_went();
     let second = Sidecar::start(&arguments);
     second.until("regsweep_standby", 1.0);
     second.until("regsweep_runs_total{result=\"standby\"}", 2.0);

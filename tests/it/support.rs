@@ -379,7 +379,14 @@ pub fn limits(policy: Option<&Policy>) -> Limits {
 
 /// A job with these limits.
 pub fn job(policy: Option<&Policy>, mode: Mode) -> Job<'_> {
-    Job { policy, limits: limits(policy), mode, manifest_cache: None, purge_ban: None }
+    Job {
+        policy,
+        limits: limits(policy),
+        mode,
+        manifest_cache: None,
+        purge_ban: None,
+        database: regsweep::evidence::Database::default(),
+    }
 }
 
 /// The place of a store.

@@ -8,11 +8,10 @@ use super::ServeArgs;
 use super::events::Writer;
 use crate::cli::audit;
 use crate::cli::cycle::{Audience, CarriedOut};
-use crate::cli::{Failure, LAYOUT, Stop, data, talk};
+use crate::cli::{Failure, Stop, data, talk};
 use crate::clock::{Clock as _, System};
 use crate::exit::Exit;
 use crate::inventory::scan::ScanError;
-use crate::layout::RegistryLayout as _;
 use crate::pipeline::{self, PipelineError, Survey};
 use crate::plan::{Plan, Refusal};
 use crate::policy::Policy;
@@ -63,10 +62,11 @@ impl<'r> Routine<'r> {
         let cycle = &self.args.cycle;
         let policy = self.policy();
         let (store, survey, audit) = audit::look(&cycle.store, &cycle.policy, policy.as_deref()).await?;
+        let layout = cycle.store.layout(&store)?;
         let mut job = cycle.policy.job(policy.as_deref(), None);
         job.purge_ban = cycle.cache.caches(&cycle.store)?.purge_ban();
         let (contents, planned) = tokio::task::block_in_place(|| {
-            let plan = survey.plan(&store, &LAYOUT, &job);
+            let plan = survey.plan(&store, layout, &job);
             let planned = match survey.check(plan, &store, &job) {
                 Ok(checked) => Planned::of(checked.plan(), &[], Standing::Made),
                 Err(refused) => Planned::of(&refused.plan, &refused.refusals, Standing::Refused),
@@ -76,7 +76,7 @@ impl<'r> Routine<'r> {
         let page = Page {
             written: System.now(),
             store: store.identity().clone(),
-            layout: LAYOUT.name().into(),
+            layout: layout.name().into(),
             address: cycle.store.address(&store),
             policy: policy.as_ref().map(|policy| policy.origin().to_owned()),
             notices: Vec::new(),

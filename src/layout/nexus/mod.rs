@@ -25,7 +25,7 @@ pub use names::{DockerName, docker_name, hides_a_manifest};
 pub use place::{Minute, Place, Uuid};
 pub use record::Record;
 
-use super::{Directory, Entry, ForeignReason, RegistryLayout};
+use super::{Directory, Entry, ForeignReason, Keeps, RegistryLayout};
 
 /// The blob stores of Sonatype Nexus Repository 3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,6 +140,10 @@ fn is_replacement(file: &str) -> bool {
 impl RegistryLayout for Nexus {
     fn name(&self) -> &'static str {
         "nexus"
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::Records
     }
 
     fn classify<'k>(&self, key: &'k str) -> Entry<'k> {

@@ -161,6 +161,7 @@ impl Scene {
             pull_through_cache: false,
             beside: None,
             directories: 0,
+            assets: None,
         };
         let policy = Policy::parse(POLICY, "policy.yaml").unwrap();
         let limits = Limits::of(&policy);

@@ -1,11 +1,12 @@
 //! What a person reads in ten seconds.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
 use super::Problems;
-use super::audit::{Audit, Class};
+use super::audit::{Amount, Audit, Class};
 use crate::inventory::Beside;
 use crate::plan::Counts;
 use crate::store::{Identity, Requests};
@@ -151,7 +152,8 @@ pub fn audit(audit: &Audit, problems: bool) -> String {
         "", "objects", "bytes", "of them blobs", "bytes"
     );
     for class in Class::ALL {
-        let (all, blobs) = (audit.classes[&class], audit.blobs[&class]);
+        let of = |amounts: &BTreeMap<Class, Amount>| amounts.get(&class).copied().unwrap_or_default();
+        let (all, blobs) = (of(&audit.classes), of(&audit.blobs));
         if all.objects == 0 {
             continue;
         }
@@ -168,6 +170,13 @@ pub fn audit(audit: &Audit, problems: bool) -> String {
     text.push('\n');
     if let Some(beside) = &audit.beside {
         beside_lines(&mut text, beside);
+    }
+    if let Some(shared) = audit.shared_bytes.filter(|shared| *shared > 0) {
+        let _ = writeln!(
+            text,
+            "shared     {} has another name too, by a hard link, and is not freed with one",
+            bytes(shared)
+        );
     }
     problem_line(&mut text, &audit.problems, !problems);
     if problems {

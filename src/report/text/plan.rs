@@ -220,6 +220,7 @@ pub(crate) fn step_counts(of: impl Fn(&str) -> u64) -> Vec<String> {
         ("remove-directory", "empty directory", "empty directories"),
         ("remove-repository", "empty repository", "empty repositories"),
         ("abandon", "abandoned upload", "abandoned uploads"),
+        ("discard", "blob that the database does not know", "blobs that the database does not know"),
         ("abort-upload", "unfinished upload in parts", "unfinished uploads in parts"),
         ("purge", "object leaves the trash for good", "objects leave the trash for good"),
     ];
@@ -230,7 +231,7 @@ pub(crate) fn step_counts(of: impl Fn(&str) -> u64) -> Vec<String> {
 fn freed_table(text: &mut String, plan: &Plan, detail: Detail) {
     let freed = &plan.freed;
     let rows = detail != Detail::Totals && !freed.repositories.is_empty();
-    if freed.blobs + freed.upload_bytes == 0 && !rows {
+    if freed.blobs + freed.upload_bytes + freed.unknown_bytes == 0 && !rows {
         return;
     }
     text.push('\n');
@@ -248,6 +249,13 @@ fn freed_table(text: &mut String, plan: &Plan, detail: Detail) {
     }
     if freed.upload_bytes > 0 {
         let _ = writeln!(text, "and {} of abandoned uploads", bytes(freed.upload_bytes));
+    }
+    if freed.unknown_bytes > 0 {
+        let _ = writeln!(
+            text,
+            "in total {} of blobs that the database does not know",
+            bytes(freed.unknown_bytes)
+        );
     }
 }
 

@@ -2,11 +2,10 @@
 //! Google. The tests in here show that each does what the other tests rely on.
 
 pub mod bucket;
+pub mod http;
 pub mod memory;
 pub mod process;
 pub mod servers;
-
-mod http;
 
 mod of_memory;
 mod of_registry;

@@ -223,7 +223,7 @@ impl Server {
 }
 
 /// Where `tests/install` puts the servers, or else wherever the PATH has them.
-fn find(command: &str) -> Result<PathBuf, String> {
+pub fn find(command: &str) -> Result<PathBuf, String> {
     let cache = || {
         let of_user = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
         let cache = of_user.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;

@@ -505,6 +505,7 @@ impl World {
             manifest_cache: None,
             purge_ban: (self.cache.is_some() && !self.trusts_cache)
                 .then(|| PurgeBan { manifests_only: false, why: "a cache may answer for it".to_owned() }),
+            database: regsweep::evidence::Database::default(),
         };
         // Two runs of one moment would share a name.
         simulation.advance(1);

@@ -11,7 +11,7 @@ const TOKEN: &str = "the-token-of-registry-and-sidecar";
 
 on_both_versions!(pulls_reach_the_record_through_crashes_and_absences);
 
-fn sidecar(scene: &Scene, port: u16) -> Sidecar {
+fn sidecar(scene: &Scene, port: u16, when: [&str; 2]) -> Sidecar {
     let (store, policy) = (scene.store(), scene.policy());
     let token = scene.path("token");
     std::fs::write(&token, TOKEN).unwrap();
@@ -21,8 +21,10 @@ fn sidecar(scene: &Scene, port: u16) -> Sidecar {
         &store,
         "-p",
         &policy,
-        "--every",
-        "6h",
+        when[0],
+        when[1],
+        "--jitter",
+        "0%",
         "--settle",
         "later",
         "--token-file",
@@ -50,7 +52,7 @@ fn pulls_reach_the_record_through_crashes_and_absences(version: Version) {
     let scene = Scene::new();
     std::fs::write(scene.policy(), "version: 1\n").unwrap();
     let port = free_port();
-    let first = sidecar(&scene, port);
+    let first = sidecar(&scene, port, ["--every", "6h"]);
     let options = Options { notify: Some(Notify { port, token: TOKEN }), ..Options::default() };
     let registry = Registry::start(version, &scene.path("registry"), options);
     let client = registry.client();
@@ -67,7 +69,7 @@ fn pulls_reach_the_record_through_crashes_and_absences(version: Version) {
     assert_eq!(pulled(&scene), ["library/app:kept"]);
     // Nobody is there: the registry keeps what it has to tell.
     client.manifest("library/app", "old").expect(200);
-    let second = sidecar(&scene, port);
+    let second = sidecar(&scene, port, ["--every", "6h"]);
     second.until("regsweep_events_total{kind=\"pull\"}", 1.0);
     assert_eq!(second.sample("regsweep_declined_deliveries_total"), Some(0.0));
     // Told to end, it writes what it has.
@@ -106,7 +108,8 @@ fn the_tutorial_of_the_readme_works() {
         let block = block.replace("5000", &ports[0].to_string()).replace("9123", &ports[1].to_string());
         if block.starts_with("docker-registry serve") || block.starts_with("regsweep serve") {
             let mut command = shell(&format!("exec {block}"));
-            servers.0.push(command.stdout(std::process::Stdio::null()).spawn().unwrap());
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+            servers.0.push(command.spawn().unwrap());
             let port = ports[usize::from(block.starts_with("regsweep"))];
             let answers = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
             for _ in 0..600 {
