@@ -114,8 +114,8 @@ pub fn copy_all_to_trash(bucket: &Bucket, intents: &[Intent]) -> Vec<Effect> {
     };
     let copied: Vec<Result<Vec<Option<String>>, StoreError>> =
         intents.par_iter().map(|intent| intent.data.iter().map(copy_one).collect()).collect();
-    let copies = copied.iter().flatten().flatten().flatten().cloned().collect();
-    let seen = look::look(bucket, copies);
+    let places = copied.iter().flatten().flatten().flatten().cloned().collect();
+    let seen = look::look(bucket, places);
     let compare_one = |(moved, to): (&Moved, Option<String>)| match to {
         None => Ok(()),
         Some(to) => bucket.wait(compare(bucket, moved, &to, seen.get(&to).copied())),
