@@ -8,14 +8,14 @@ use crate::graph::{self, Marks, Rules};
 use crate::inventory::assets::{self, AssetsError, Questions};
 use crate::inventory::manifest_cache::ManifestCache;
 use crate::inventory::scan::{self, ScanError};
-use crate::inventory::{Depth, Inventory, inspect};
+use crate::inventory::{Depth, Inventory, created, inspect};
 use crate::layout::{Distribution, Keeps, Nexus, RegistryLayout, distribution};
 use crate::plan::build::{self, Sources};
 use crate::plan::candidates::{candidates, in_grace};
 use crate::plan::explain::{self, Asked, Explained, NotFound};
 use crate::plan::limits::Limits;
 use crate::plan::{Action, CheckedPlan, Condemned, Mode, Plan, PurgeBan, Refused, Taken, check_plan};
-use crate::policy::Policy;
+use crate::policy::{self, Policy};
 use crate::store::{Access, Kind, Location, ReadStore, StoreError, Tree, WriteStore};
 use crate::sweep::journal::{self, Run, RunKind};
 use crate::sweep::lease::Lease;
@@ -118,6 +118,9 @@ pub async fn survey(
             Some(inventory) => inventory,
             None => scan::scan(store, layout, options, job.manifest_cache.as_ref())?,
         };
+        let aged = by_creation(&inventory, job.policy);
+        let cache = job.manifest_cache.as_ref();
+        created::created(store.tree(), layout, &mut inventory, &aged, cache, store.progress())?;
         let rules =
             Rules { policy: job.policy, grace: job.limits.grace.as_signed(), pins: &memory.pins, now };
         let marks = graph::mark(&inventory, &rules);
@@ -133,6 +136,16 @@ pub async fn survey(
         inspect::histories(store.tree(), layout, &mut inventory, &found.histories)?;
         Ok(Survey { inventory, marks, memory, taken, empty_blobs, now })
     })
+}
+
+/// The repositories in which a tag's age counts from the creation of its image.
+fn by_creation(inventory: &Inventory, policy: Option<&Policy>) -> Vec<usize> {
+    let asks = |name: &str| {
+        let governing = policy.and_then(|policy| policy.for_repository(name));
+        governing.is_some_and(|governing| governing.clock == policy::Clock::Created)
+    };
+    let repositories = inventory.repositories.iter().enumerate();
+    repositories.filter(|(_, one)| !one.pinned && asks(one.name.as_str())).map(|(index, _)| index).collect()
 }
 
 impl Survey {

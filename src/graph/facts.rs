@@ -1,29 +1,66 @@
 //! What a policy asks of tags and manifests: their times.
 
+use rustc_hash::FxHashSet;
+
 use super::Marker;
-use crate::inventory::Target;
-use crate::policy::{TagFacts, UntaggedFacts};
+use crate::inventory::{BlobId, Target};
+use crate::oci::{Created, Kind, Role};
+use crate::policy::{Clock, TagFacts, UntaggedFacts};
 
 impl Marker<'_> {
     /// What is known of the tag with this number.
     pub(super) fn tag_facts(&self, index: usize) -> TagFacts<'_> {
         let tag = &self.repository.tags[index];
-        let pushed = match &tag.target {
-            Target::Manifest(id) => {
-                self.linked.get(id).and_then(|&revision| self.repository.revisions[revision].pushed)
-            }
+        let manifest = match tag.target {
+            Target::Manifest(id) => Some(id),
             Target::Missing | Target::Corrupt(_) => None,
         };
+        let pushed = manifest
+            .and_then(|id| self.linked.get(&id))
+            .and_then(|&revision| self.repository.revisions[revision].pushed);
         TagFacts {
             name: tag.name.as_str(),
             tagged: tag.tagged,
             pushed: pushed.or(tag.tagged),
+            created: manifest.map(|id| self.created(id)).unwrap_or_default(),
             ..TagFacts::default()
         }
     }
 
     /// What is known of the manifest with this number, which no tag names.
     pub(super) fn untagged_facts(&self, index: usize) -> UntaggedFacts {
-        UntaggedFacts { pushed: self.repository.revisions[index].pushed, ..UntaggedFacts::default() }
+        let revision = &self.repository.revisions[index];
+        UntaggedFacts {
+            pushed: revision.pushed,
+            created: self.created(revision.digest),
+            ..UntaggedFacts::default()
+        }
+    }
+
+    /// When a manifest says that it was created, where the policy asks: by its config, and an index by the newest of
+    /// what it lists.
+    fn created(&self, manifest: BlobId) -> Created {
+        let name = self.repository.name.as_str();
+        let governing = self.rules.policy.and_then(|policy| policy.for_repository(name));
+        if !governing.is_some_and(|governing| governing.clock == Clock::Created) {
+            return Created::Unstated;
+        }
+        let mut newest = Created::Unstated;
+        let mut seen = FxHashSet::default();
+        let mut pending = vec![manifest];
+        while let Some(id) = pending.pop() {
+            let Some(facts) = self.inventory.facts(id).filter(|_| seen.insert(id)) else { continue };
+            for edge in &facts.references {
+                match edge.role {
+                    Role::Config => {
+                        let said = self.inventory.created.get(&edge.digest);
+                        newest = newest.newest(said.copied().unwrap_or_default());
+                    }
+                    Role::Manifest | Role::Unknown if facts.kind == Kind::Index => pending.push(edge.digest),
+                    _ => {}
+                }
+            }
+        }
+        newest
     }
 }

@@ -6,17 +6,24 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use rustc_hash::FxHashSet;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::oci::{Digest, Manifest};
+use crate::oci::{Created, Digest, Manifest};
 
 /// The format's version and the reader's: to be raised whenever a manifest may be read differently than before.
 const VERSION: u32 = 1;
 
+type Table<'t> = TableDefinition<'t, &'static [u8], &'static [u8]>;
+
 /// By the 32 or 64 bytes of a digest, what was read, written by `postcard`.
-const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("manifests");
+const TABLE: Table<'_> = TableDefinition::new("manifests");
+
+/// By the bytes of a config's digest, when it says that its image was created, written by `postcard`.
+const CREATED: Table<'_> = TableDefinition::new("created");
 
 /// More are not kept: at about 600 bytes each, 1.2 GiB.
 const MOST: u64 = 2_000_000;
@@ -58,17 +65,34 @@ impl ManifestCache {
 
     /// What is remembered of each digest. A cache that cannot be read remembers nothing.
     pub(super) fn recall(&self, digests: &[Digest]) -> Vec<Option<Remembered>> {
-        let recalled = self.try_recall(digests).unwrap_or_else(|error| {
+        self.recall_all(TABLE, digests)
+    }
+
+    /// What is remembered of each config. A cache that cannot be read remembers nothing.
+    pub(super) fn recall_created(&self, digests: &[Digest]) -> Vec<Option<Created>> {
+        let recalled: Vec<Option<Option<Timestamp>>> = self.recall_all(CREATED, digests);
+        recalled.into_iter().map(|known| known.map(|at| at.map_or(Created::Unstated, Created::At))).collect()
+    }
+
+    fn recall_all<T: DeserializeOwned + Clone>(
+        &self,
+        table: Table<'_>,
+        digests: &[Digest],
+    ) -> Vec<Option<T>> {
+        let mut recalled = self.recall_from(table, digests).unwrap_or_else(|error| {
             tracing::warn!(%error, "the manifest cache could not be read");
             Vec::new()
         });
-        let mut recalled = recalled;
         recalled.resize(digests.len(), None);
         recalled
     }
 
-    fn try_recall(&self, digests: &[Digest]) -> Result<Vec<Option<Remembered>>, redb::Error> {
-        let table = match self.database.begin_read()?.open_table(TABLE) {
+    fn recall_from<T: DeserializeOwned>(
+        &self,
+        table: Table<'_>,
+        digests: &[Digest],
+    ) -> Result<Vec<Option<T>>, redb::Error> {
+        let table = match self.database.begin_read()?.open_table(table) {
             Ok(table) => table,
             Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
             Err(error) => return Err(error.into()),
@@ -83,18 +107,33 @@ impl ManifestCache {
 
     /// Remembers what was read. One that cannot be written to forgets, and says so.
     pub(super) fn remember(&self, read: &[(Digest, Remembered)]) {
-        if let Err(error) = self.try_remember(read) {
+        self.remember_all(TABLE, read);
+    }
+
+    /// Remembers what configs say; one that could not be read is asked again.
+    pub(super) fn remember_created(&self, read: &[(Digest, Created)]) {
+        let said = |created: Created| match created {
+            Created::Unstated => Some(None),
+            Created::At(at) => Some(Some(at)),
+            Created::Unreadable => None,
+        };
+        let said = read.iter().filter_map(|(digest, created)| Some((*digest, said(*created)?)));
+        self.remember_all(CREATED, &said.collect::<Vec<_>>());
+    }
+
+    fn remember_all<T: Serialize>(&self, table: Table<'_>, read: &[(Digest, T)]) {
+        if let Err(error) = self.try_remember(table, read) {
             tracing::warn!(%error, "the manifest cache could not be written");
         }
     }
 
-    fn try_remember(&self, read: &[(Digest, Remembered)]) -> Result<(), redb::Error> {
+    fn try_remember<T: Serialize>(&self, table: Table<'_>, read: &[(Digest, T)]) -> Result<(), redb::Error> {
         if read.is_empty() {
             return Ok(());
         }
         let transaction = self.database.begin_write()?;
         {
-            let mut table = transaction.open_table(TABLE)?;
+            let mut table = transaction.open_table(table)?;
             for (digest, remembered) in read {
                 if let Ok(bytes) = postcard::to_stdvec(remembered) {
                     table.insert(key(digest), bytes.as_slice())?;
@@ -104,17 +143,26 @@ impl ManifestCache {
         Ok(transaction.commit()?)
     }
 
-    /// Forgets what is not among `used`, when there is more than may be kept.
+    /// Forgets manifests that are not among `used`, when there are more than may be kept.
     pub(super) fn trim(&self, used: impl Iterator<Item = Digest>) {
-        if let Err(error) = self.try_trim(used) {
+        self.trim_all(TABLE, used);
+    }
+
+    /// Forgets configs that are not among `used`, when there are more than may be kept.
+    pub(super) fn trim_created(&self, used: impl Iterator<Item = Digest>) {
+        self.trim_all(CREATED, used);
+    }
+
+    fn trim_all(&self, table: Table<'_>, used: impl Iterator<Item = Digest>) {
+        if let Err(error) = self.try_trim(table, used) {
             tracing::warn!(%error, "the manifest cache could not be trimmed");
         }
     }
 
-    fn try_trim(&self, used: impl Iterator<Item = Digest>) -> Result<(), redb::Error> {
+    fn try_trim(&self, table: Table<'_>, used: impl Iterator<Item = Digest>) -> Result<(), redb::Error> {
         let transaction = self.database.begin_write()?;
         {
-            let mut table = transaction.open_table(TABLE)?;
+            let mut table = transaction.open_table(table)?;
             if table.len()? <= self.most {
                 return Ok(());
             }
@@ -195,6 +243,25 @@ mod tests {
         let digests = [some[0].0, some[1].0];
         let cache = ManifestCache::open(copy.path()).unwrap();
         assert_eq!(cache.recall(&digests), [Some(some[0].1.clone()), None]);
+    }
+
+    #[test]
+    fn what_configs_say_is_remembered_beside_the_manifests() {
+        let directory = tempfile::tempdir().unwrap();
+        let [a, b, c] = ["a", "b", "c"].map(|text| Digest::of(text.as_bytes()));
+        let at = Created::At(Timestamp::new(1_700_000_000, 15).unwrap());
+        let cache = ManifestCache::open(directory.path()).unwrap();
+        cache.remember(&some());
+        cache.remember_created(&[(a, at), (b, Created::Unstated), (c, Created::Unreadable)]);
+        drop(cache);
+        let mut cache = ManifestCache::open(directory.path()).unwrap();
+        let known = [Some(at), Some(Created::Unstated), None];
+        assert_eq!(cache.recall_created(&[a, b, c]), known, "what could not be read is asked again");
+        assert!(cache.recall(&[some()[0].0])[0].is_some());
+        cache.most = 1;
+        cache.trim_created([b].into_iter());
+        assert_eq!(cache.recall_created(&[a, b]), [None, Some(Created::Unstated)]);
+        assert!(cache.recall(&[some()[0].0])[0].is_some(), "manifests are counted apart");
     }
 
     #[test]

@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::oci::{Kind, RepositoryName, Role, TagName};
+use crate::oci::{Created, Kind, RepositoryName, Role, TagName};
 use crate::store::{MultipartUpload, Noncurrent, Versioning};
 
 pub mod assets;
 mod batch;
+pub mod created;
 pub mod inspect;
 mod lanes;
 mod layer_link;
@@ -52,6 +53,8 @@ pub struct Inventory {
     pub repositories: Vec<Repository>,
     /// Every manifest body that was looked for, by its digest's row.
     pub manifests: FxHashMap<BlobId, Body>,
+    /// By a config's row, when it says that its image was created; only of images that somebody asked about.
+    pub created: FxHashMap<BlobId, Created>,
     /// What could not be read or understood.
     pub gaps: Vec<Gap>,
     /// Files that a registry died while writing, `<name>.<uuid>.tmp`.

@@ -177,6 +177,7 @@ impl Recorder {
             blobs,
             repositories,
             manifests: FxHashMap::default(),
+            created: FxHashMap::default(),
             gaps,
             temporary,
             signature_links,

@@ -16,11 +16,13 @@ mod decisions;
 mod keeps;
 mod mended;
 mod online;
+mod orders;
 mod ranks;
 mod remains;
 mod tagged;
 #[cfg(test)]
 mod tests;
+mod times;
 mod untagged;
 mod versions;
 
@@ -110,7 +112,7 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
     unsafe_steps.extend(decisions::along(&plan, &after, world));
     unsafe_steps.extend(decisions::followers(&plan, &after, world));
     unsafe_steps.extend(tagged::let_go(&plan, &after, world));
-    unsafe_steps.extend(untagged::let_go(&after, world));
+    unsafe_steps.extend(untagged::let_go(&plan, &after, world));
     unsafe_steps.extend(bounds::unmoved(&plan, world));
     unsafe_steps.extend(online::waited(&after, world));
     unsafe_steps.extend(mended::first(&plan, world));

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::policy::Policy;
 use crate::policy::rules::{
     Clock, EmptyRepositories, Keep, KeepRule, OrderBy, Protection, RepositoryPolicy, VersionCounts,
 };
 use crate::policy::verdict::OTHER;
+use crate::policy::{Policy, presets};
 
 impl Policy {
     /// The document in plain words, rule by rule, a line each; ends with a line break.
@@ -108,15 +108,24 @@ fn describe_policy(policy: &RepositoryPolicy, others_above: bool, lines: &mut Ve
             lines.push(format!("  The tags {protect} never go."));
         }
     }
+    let preset = policy.preset.and_then(presets::named);
     for rule in &policy.classes {
         let class = &rule.class;
-        let order = match class.order_by {
-            OrderBy::Clock => "",
-            OrderBy::Semver => ", ordered by version",
-            OrderBy::Name => ", ordered by name",
+        let order = match &class.order_by {
+            OrderBy::Clock => String::new(),
+            OrderBy::Semver => ", ordered by version".to_owned(),
+            OrderBy::Calver => ", ordered by calendar version".to_owned(),
+            OrderBy::Name => ", ordered by name".to_owned(),
+            OrderBy::Captures(captures) => {
+                let groups: Vec<String> = captures.groups().iter().map(ToString::to_string).collect();
+                format!(", ordered by the captures {}", groups.join(", "))
+            }
         };
         let kept = describe_keep(rule.keep.as_ref(), "tag");
-        lines.push(format!("  Class {} ({}{order}): {kept}.", class.name, class.matches));
+        // What a preset's class matches is told by `policy show`.
+        let of_preset = preset.is_some_and(|preset| preset.classes.iter().any(|own| own.name == class.name));
+        let matches = if of_preset { String::new() } else { format!(" ({}{order})", class.matches) };
+        lines.push(format!("  Class {}{matches}: {kept}.", class.name));
     }
     lines.push(format!("  Any other tag: {}.", describe_keep(policy.other.as_ref(), "tag")));
     lines.push(format!("  Untagged manifests: {}.", describe_keep(policy.untagged.as_ref(), "manifest")));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::values::Period;
+use crate::oci::Created;
 use crate::policy::Policy;
 use crate::policy::referrers::referrer_subject;
 use crate::policy::rules::{Clock, Keep, OrderBy, RepositoryPolicy};
@@ -26,7 +27,7 @@ pub struct TagFacts<'a> {
     /// When it was last pulled, if a pull is known.
     pub pulled: Option<Timestamp>,
     /// When the image says that it was created.
-    pub created: Option<Timestamp>,
+    pub created: Created,
 }
 
 /// What is known of a manifest that no tag of its repository names.
@@ -37,7 +38,7 @@ pub struct UntaggedFacts {
     /// When it was last pulled, if a pull is known.
     pub pulled: Option<Timestamp>,
     /// When the image says that it was created.
-    pub created: Option<Timestamp>,
+    pub created: Created,
 }
 
 impl Policy {
@@ -91,12 +92,10 @@ impl Policy {
         let mut decisions = Vec::with_capacity(manifests.len());
         let (mut known, mut members) = (Vec::new(), Vec::new());
         for (index, manifest) in manifests.iter().enumerate() {
-            // What has no tag was never tagged at any time: its push stands in.
-            let time = by_clock(governing.clock, manifest.pushed, manifest.pulled, manifest.created);
-            let reason = match known_past(time, now) {
+            let reason = match self.untagged_times(governing.clock, manifest, now) {
                 Err(reason) => reason,
-                Ok(time) => {
-                    known.push(index);
+                Ok((time, newest)) => {
+                    known.push((index, newest));
                     members.push(Member { name: "", time });
                     KeepReason::TimeUnknown
                 }
@@ -104,9 +103,9 @@ impl Policy {
             decisions.push(Decision::new(policy, Some(class.clone()), Verdict::Keep(reason)));
         }
         let mut expired = Vec::new();
-        let verdicts = judge(rule, OrderBy::Clock, &members, now);
-        for ((index, member), verdict) in known.into_iter().zip(&members).zip(verdicts) {
-            let verdict = self.spare_young(verdict, now.duration_since(member.time));
+        let verdicts = judge(rule, OrderBy::CLOCK, &members, now);
+        for (((index, newest), member), verdict) in known.into_iter().zip(&members).zip(verdicts) {
+            let verdict = self.spare_young(verdict, now.duration_since(newest));
             if let Verdict::Expire(_) = verdict {
                 expired.push((member.time, index));
             }
@@ -199,7 +198,7 @@ impl Policy {
     ) {
         for class in (0..policy.classes.len()).map(Some).chain([None]) {
             let (_, Some(rule)) = policy.rule_of(class) else { continue };
-            let order_by = class.map_or(OrderBy::Clock, |index| policy.classes[index].class.order_by);
+            let order_by = class.map_or(OrderBy::CLOCK, |index| &policy.classes[index].class.order_by);
             let of_class: Vec<&Contender> = contenders.iter().filter(|it| it.class == class).collect();
             let members: Vec<Member<'_>> = of_class
                 .iter()
@@ -210,6 +209,24 @@ impl Policy {
                     self.spare_young(verdict, now.duration_since(contender.newest));
             }
         }
+    }
+
+    /// The time of an untagged manifest by a clock, and the newest of its times, or why its times keep it. What has no
+    /// tag was never tagged at any time: its push stands in.
+    fn untagged_times(
+        &self,
+        clock: Clock,
+        manifest: &UntaggedFacts,
+        now: Timestamp,
+    ) -> Result<(Timestamp, Timestamp), KeepReason> {
+        let time = by_clock(clock, manifest.pushed, manifest.pulled, manifest.created);
+        let time = known_past(time, now)?;
+        // An old image may have been pushed just now.
+        if manifest.pushed.is_none() && !self.grace.is_zero() {
+            return Err(KeepReason::TimeUnknown);
+        }
+        let newest = known_past(Some(manifest.pushed.map_or(time, |pushed| pushed.max(time))), now)?;
+        Ok((time, newest))
     }
 
     /// Keeps what would go but is younger than the grace.
@@ -282,13 +299,17 @@ fn by_clock(
     clock: Clock,
     pushed: Option<Timestamp>,
     pulled: Option<Timestamp>,
-    created: Option<Timestamp>,
+    created: Created,
 ) -> Option<Timestamp> {
     match clock {
         Clock::Tagged | Clock::Pushed => pushed,
         // A pull is never a reason to go sooner: what was pushed anew after its last pull counts from the push.
         Clock::Pulled => pushed.max(pulled),
-        Clock::Created => created.filter(|at| *at >= EARLIEST_CREATED).or(pushed),
+        Clock::Created => match created {
+            Created::At(at) if at >= EARLIEST_CREATED => Some(at),
+            Created::At(_) | Created::Unstated => pushed,
+            Created::Unreadable => None,
+        },
     }
 }
 

@@ -63,6 +63,24 @@ pub struct Pattern {
     matcher: Matcher,
 }
 
+/// A group of a regular expression, as an order by captures names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Group {
+    /// By its number, from 1.
+    Number(usize),
+    /// By its name, as in `(?P<year>[0-9]{4})`.
+    Name(Arc<str>),
+}
+
+impl std::fmt::Display for Group {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(formatter),
+            Self::Name(name) => name.fmt(formatter),
+        }
+    }
+}
+
 impl Pattern {
     /// Compiles one pattern.
     ///
@@ -85,6 +103,31 @@ impl Pattern {
     /// The pattern as written.
     pub fn text(&self) -> &Arc<str> {
         &self.text
+    }
+
+    /// Whether it says what does not match.
+    pub fn is_negated(&self) -> bool {
+        self.negated
+    }
+
+    /// How many groups its regular expression has, the whole left out; `None` for a glob.
+    pub fn groups(&self) -> Option<usize> {
+        self.regex().map(|regex| regex.captures_len() - 1)
+    }
+
+    /// Whether its regular expression has the group.
+    pub fn has_group(&self, group: &Group) -> bool {
+        self.regex().is_some_and(|regex| match group {
+            Group::Number(number) => (1..regex.captures_len()).contains(number),
+            Group::Name(name) => regex.capture_names().flatten().any(|own| own == &**name),
+        })
+    }
+
+    fn regex(&self) -> Option<&Regex> {
+        match &self.matcher {
+            Matcher::Regex(regex) => Some(regex),
+            Matcher::Glob(_) => None,
+        }
     }
 
     /// Whether the pattern, apart from its negation, matches the whole name.
@@ -159,6 +202,17 @@ impl PatternList {
     /// Whether the name matches.
     pub fn matches(&self, name: &str) -> bool {
         self.matching(name).is_some()
+    }
+
+    /// What these groups hold in the first positive pattern that matches the name, `None` for each that takes no part;
+    /// nothing when no pattern matches, or one without groups does.
+    pub fn captured<'n>(&self, name: &'n str, groups: &[Group]) -> Option<Vec<Option<&'n str>>> {
+        let captures = self.matching(name)?.regex()?.captures(name)?;
+        let text = |group: &Group| match group {
+            Group::Number(number) => captures.get(*number).map(|found| found.as_str()),
+            Group::Name(own) => captures.name(own).map(|found| found.as_str()),
+        };
+        Some(groups.iter().map(text).collect())
     }
 
     /// The patterns in the order they were written.

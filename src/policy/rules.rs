@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::config::values::{Percentage, Period};
-use crate::policy::pattern::PatternList;
+use crate::policy::pattern::{Group, PatternList};
 
 /// What no rule may touch.
 #[derive(Debug, Clone, Default)]
@@ -78,15 +78,60 @@ pub enum Clock {
 }
 
 /// What decides which of two tags of a class is newer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Default)]
 pub enum OrderBy {
     /// The policy's clock.
     #[default]
     Clock,
     /// The precedence of semantic versions; a leading `v` and missing minor and patch numbers are accepted.
     Semver,
+    /// The parts of a calendar version (`2024.08.1`, `24.04`, `20240815`) as numbers; a modifier such as `rc1` comes
+    /// before what has none.
+    Calver,
     /// The tag's text, byte by byte.
     Name,
+    /// What groups of the class's own regular expressions hold.
+    Captures(Captures),
+}
+
+impl OrderBy {
+    /// The order by the policy's clock.
+    pub(crate) const CLOCK: &'static Self = &Self::Clock;
+
+    /// How many numbers a tag of the class can be counted by: 3 for versions, the groups of captures, else none.
+    pub fn numbers(&self) -> usize {
+        match self {
+            Self::Clock | Self::Name => 0,
+            Self::Semver | Self::Calver => 3,
+            Self::Captures(captures) => captures.groups().len(),
+        }
+    }
+}
+
+/// Groups of a class's regular expressions, the weightiest first.
+///
+/// Two tags are compared group by group: one that takes no part comes first, then digits as numbers, then other texts
+/// byte by byte.
+#[derive(Debug, Clone)]
+pub struct Captures {
+    patterns: PatternList,
+    groups: Arc<[Group]>,
+}
+
+impl Captures {
+    pub(super) fn new(patterns: PatternList, groups: Vec<Group>) -> Self {
+        Self { patterns, groups: groups.into() }
+    }
+
+    /// The groups.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// What each group holds of a tag, in their order; nothing when the class does not match the tag.
+    pub fn of<'t>(&self, tag: &'t str) -> Option<Vec<Option<&'t str>>> {
+        self.patterns.captured(tag, &self.groups)
+    }
 }
 
 /// What stays of a class.

@@ -47,7 +47,7 @@ enum Outcome {
 }
 
 /// Judges every member of a class by its keeps; the verdicts stand in the order of the members.
-pub(super) fn judge(rule: &Keep, order_by: OrderBy, members: &[Member<'_>], now: Timestamp) -> Vec<Verdict> {
+pub(super) fn judge(rule: &Keep, order_by: &OrderBy, members: &[Member<'_>], now: Timestamp) -> Vec<Verdict> {
     let rules = match rule {
         Keep::All => return vec![Verdict::Keep(KeepReason::ClassKeepsAll); members.len()],
         Keep::None => return vec![Verdict::Expire(ExpireReason::KeepNone); members.len()],
@@ -141,7 +141,12 @@ fn all_outcome(rules: &[KeepRule], standing: &Standing) -> Outcome {
     }
 }
 
-fn standings(rules: &[KeepRule], order_by: OrderBy, members: &[Member<'_>], now: Timestamp) -> Vec<Standing> {
+fn standings(
+    rules: &[KeepRule],
+    order_by: &OrderBy,
+    members: &[Member<'_>],
+    now: Timestamp,
+) -> Vec<Standing> {
     let ranks: Vec<Option<Rank<'_>>> =
         members.iter().map(|member| Rank::new(order_by, member.name, member.time)).collect();
     let mut sorted: Vec<&Rank<'_>> = ranks.iter().flatten().collect();
@@ -240,7 +245,7 @@ mod tests {
     const NOW: &str = "2024-12-31T12:00";
 
     /// What is said of each member.
-    fn said(rules: Vec<KeepRule>, order_by: OrderBy, members: &[(&str, &str)]) -> Vec<String> {
+    fn said(rules: Vec<KeepRule>, order_by: &OrderBy, members: &[(&str, &str)]) -> Vec<String> {
         let members: Vec<Member<'_>> =
             members.iter().map(|(name, time)| Member { name, time: at(time) }).collect();
         let verdicts = judge(&Keep::Any(rules), order_by, &members, at(NOW));
@@ -257,7 +262,7 @@ mod tests {
             ("e", "2023-01-01T00:00"),
         ];
         assert_eq!(
-            said(vec![KeepRule::Calendar(CalendarUnit::Weekly, 2)], OrderBy::Clock, &members),
+            said(vec![KeepRule::Calendar(CalendarUnit::Weekly, 2)], &OrderBy::Clock, &members),
             [
                 "newest of its week, week 1, keep weekly 2",
                 "not the newest of its week, keep weekly 2 missed",
@@ -291,7 +296,7 @@ mod tests {
         let versions = ["v3.1.1", "v3.1.1-rc.1", "v3.1.0", "v3.0.9", "v2.0.0", "v1.0.0", "vnext"];
         let members = versions.map(|version| (version, "2024-06-01T00:00"));
         assert_eq!(
-            said(vec![KeepRule::LastVersions(counts)], OrderBy::Semver, &members),
+            said(vec![KeepRule::LastVersions(counts)], &OrderBy::Semver, &members),
             [
                 "number 1 of the majors, 1 of its minors, 1 of its patches",
                 "number 1 of the majors, 1 of its minors, 1 of its patches",
@@ -299,12 +304,12 @@ mod tests {
                 "number 2 of its minors, keep minors 1 missed by 1",
                 "number 2 of the majors, 1 of its minors, 1 of its patches",
                 "number 3 of its majors, keep majors 2 missed by 1",
-                "not a semantic version, so it has no rank, kept",
+                "no version by the order of its class, so it has no rank, kept",
             ]
         );
         let minors = VersionCounts { minors: Some(1), ..VersionCounts::default() };
         let gone = |members: &[(&str, &str)]| {
-            said(vec![KeepRule::LastVersions(minors)], OrderBy::Semver, members)
+            said(vec![KeepRule::LastVersions(minors)], &OrderBy::Semver, members)
                 .iter()
                 .filter(|text| text.contains("missed"))
                 .count()
@@ -317,7 +322,7 @@ mod tests {
         let all = KeepRule::All(vec![KeepRule::Last(2), KeepRule::Within(Period::from_days(30))]);
         let members = [("a", "2024-12-30T12:00"), ("b", "2024-06-01T12:00"), ("c", "2024-05-01T12:00")];
         assert_eq!(
-            said(vec![all.clone()], OrderBy::Clock, &members),
+            said(vec![all.clone()], &OrderBy::Clock, &members),
             [
                 "rank 1, keep last 2 and 1d old, keep within 30d",
                 "213d old, keep within 30d missed by 183d",
@@ -326,8 +331,11 @@ mod tests {
         );
         let unranked = [("vnext", "2024-12-30T12:00"), ("vold", "2024-06-01T12:00")];
         assert_eq!(
-            said(vec![all], OrderBy::Semver, &unranked),
-            ["not a semantic version, so it has no rank, kept", "213d old, keep within 30d missed by 183d"]
+            said(vec![all], &OrderBy::Semver, &unranked),
+            [
+                "no version by the order of its class, so it has no rank, kept",
+                "213d old, keep within 30d missed by 183d"
+            ]
         );
     }
 }

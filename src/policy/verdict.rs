@@ -115,7 +115,7 @@ pub enum KeepReason {
         /// How far ahead it is.
         ahead: Period,
     },
-    /// The class is ordered by version, and the tag is none, so it has no rank.
+    /// The class is ordered by version, and the tag is none that its order reads, so it has no rank.
     NotAVersion,
     /// Younger than the document's `grace`.
     Grace {
@@ -274,7 +274,9 @@ impl fmt::Display for KeepReason {
             Self::FutureTime { ahead } => {
                 write!(formatter, "its time lies {} in the future, kept", ahead.rough())
             }
-            Self::NotAVersion => formatter.write_str("not a semantic version, so it has no rank, kept"),
+            Self::NotAVersion => {
+                formatter.write_str("no version by the order of its class, so it has no rank, kept")
+            }
             Self::Grace { age, grace } => {
                 write!(formatter, "{} old, nothing younger than {grace} goes (grace)", age.rough())
             }

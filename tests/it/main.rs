@@ -15,6 +15,7 @@ mod nexus;
 mod properties;
 mod pulls;
 mod registry;
+mod rubin;
 mod sidecar;
 mod soak;
 mod support;

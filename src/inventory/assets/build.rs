@@ -141,6 +141,7 @@ pub(super) fn build(drafts: Drafts, evidence: Option<&Evidence>, options: Option
         blobs,
         repositories,
         manifests,
+        created: FxHashMap::default(),
         gaps,
         temporary: Vec::new(),
         signature_links: Tally::default(),

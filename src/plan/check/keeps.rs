@@ -11,60 +11,86 @@ use jiff::{Timestamp, ToSpan as _};
 use crate::config::values::Period;
 use crate::policy::{CalendarUnit, Keep, KeepRule};
 
+/// A manifest's time by the policy's clock, and when it was pushed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) time: Option<Timestamp>,
+    pub(super) pushed: Option<Timestamp>,
+}
+
 /// A rule and the manifests that it is about.
 pub(super) struct Keeps<'k> {
     rule: Option<&'k Keep>,
     grace: Period,
     now: Timestamp,
-    /// When each was pushed, where that is known and past; the oldest first.
-    pushed: Vec<Timestamp>,
+    /// The time of each, where all that a rule needs is known and past; the oldest first.
+    times: Vec<Timestamp>,
     /// The days, weeks, months and years of these, each by its first day.
     spans: BTreeMap<CalendarUnit, Vec<Date>>,
-    /// When those were pushed that nothing but `max_delete` holds; the oldest first.
+    /// The times of those that nothing but `max_delete` holds; the oldest first.
     expired: Vec<Timestamp>,
 }
 
 impl<'k> Keeps<'k> {
-    /// The rule for manifests that were pushed at these times.
+    /// The rule for manifests of these times. Which of them go first is asked as of the moment that the plan was made, of
+    /// those that nothing else held then: by the policy's clock they may be older than what the grace held.
     pub(super) fn of(
         rule: Option<&'k Keep>,
         grace: Period,
-        now: Timestamp,
-        pushed: impl Iterator<Item = Option<Timestamp>>,
+        (then, of_then): (Timestamp, &[Times]),
+        (now, of_now): (Timestamp, &[Times]),
     ) -> Self {
-        let mut pushed: Vec<Timestamp> = pushed.flatten().filter(|at| *at <= now).collect();
-        pushed.sort_unstable();
-        let mut keeps = Self { rule, grace, now, pushed, spans: BTreeMap::new(), expired: Vec::new() };
+        let at_first = Self::at(rule, grace, then, of_then);
+        let expired = of_then.iter().filter(|one| at_first.why_kept(**one, None).is_none());
+        let mut expired: Vec<Timestamp> = expired.filter_map(|one| one.time).collect();
+        expired.sort_unstable();
+        Self { expired, ..Self::at(rule, grace, now, of_now) }
+    }
+
+    fn at(rule: Option<&'k Keep>, grace: Period, now: Timestamp, manifests: &[Times]) -> Self {
+        let mut keeps =
+            Self { rule, grace, now, times: Vec::new(), spans: BTreeMap::new(), expired: Vec::new() };
+        keeps.times = manifests.iter().filter_map(|one| keeps.known(*one).ok()).collect();
+        keeps.times.sort_unstable();
         if let Some(Keep::Any(_)) = rule {
             for unit in CalendarUnit::ALL {
-                let spans: BTreeSet<Date> = keeps.pushed.iter().map(|at| span(unit, *at)).collect();
+                let spans: BTreeSet<Date> = keeps.times.iter().map(|at| span(unit, *at)).collect();
                 keeps.spans.insert(unit, spans.into_iter().collect());
             }
         }
-        keeps.expired =
-            keeps.pushed.iter().copied().filter(|at| keeps.why_kept(Some(*at), None).is_none()).collect();
         keeps
     }
 
-    /// Why one that was pushed then stays, when the oldest `most` of those that may go do; `None` when it may go.
-    pub(super) fn why_kept(&self, pushed: Option<Timestamp>, most: Option<u64>) -> Option<&'static str> {
-        let held = match self.rule {
+    /// The time by which a manifest is judged, or why it cannot be.
+    fn known(&self, Times { time, pushed }: Times) -> Result<Timestamp, &'static str> {
+        let Some(at) = time else { return Err("nobody knows when it was pushed") };
+        if pushed.is_none() && !self.grace.is_zero() {
+            return Err("nobody knows when it was pushed");
+        }
+        if at > self.now || pushed.is_some_and(|pushed| pushed > self.now) {
+            return Err("it was pushed in the future, so nobody knows its age");
+        }
+        Ok(at)
+    }
+
+    /// Why one of these times stays, when the oldest `most` of those that may go do; `None` when it may go.
+    pub(super) fn why_kept(&self, times: Times, most: Option<u64>) -> Option<&'static str> {
+        match self.rule {
             None => return Some("it has no rule for untagged manifests"),
             Some(Keep::All) => return Some("it says untagged: keep: all"),
-            Some(Keep::None) => false,
-            Some(Keep::Any(rules)) => {
-                let Some(at) = pushed else { return Some("nobody knows when it was pushed") };
-                rules.iter().any(|rule| self.holds(rule, at))
-            }
-        };
-        let Some(at) = pushed else { return Some("nobody knows when it was pushed") };
-        if at > self.now {
-            return Some("it was pushed in the future, so nobody knows its age");
+            Some(Keep::None | Keep::Any(_)) => {}
         }
-        if held {
+        let at = match self.known(times) {
+            Ok(at) => at,
+            Err(why) => return Some(why),
+        };
+        if let Some(Keep::Any(rules)) = self.rule
+            && rules.iter().any(|rule| self.holds(rule, at))
+        {
             return Some("its rule for untagged manifests holds it");
         }
-        if self.now.duration_since(at) < self.grace.as_signed() {
+        let newest = times.pushed.map_or(at, |pushed| pushed.max(at));
+        if self.now.duration_since(newest) < self.grace.as_signed() {
             return Some("it was pushed within the grace");
         }
         let older = count(self.expired.partition_point(|other| *other < at));
@@ -77,7 +103,7 @@ impl<'k> Keeps<'k> {
             KeepRule::Last(last) => self.newer(at) < *last,
             KeepRule::Calendar(unit, last) => {
                 let own = span(*unit, at);
-                let next = self.pushed.get(self.pushed.partition_point(|other| *other <= at));
+                let next = self.times.get(self.times.partition_point(|other| *other <= at));
                 let newest = next.is_none_or(|next| span(*unit, *next) != own);
                 let spans = self.spans.get(unit).map_or(&[][..], Vec::as_slice);
                 newest && count(spans.len() - spans.partition_point(|other| *other <= own)) < *last
@@ -88,9 +114,9 @@ impl<'k> Keeps<'k> {
         }
     }
 
-    /// How many were pushed later.
+    /// How many are newer.
     fn newer(&self, at: Timestamp) -> u64 {
-        count(self.pushed.len() - self.pushed.partition_point(|other| *other <= at))
+        count(self.times.len() - self.times.partition_point(|other| *other <= at))
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::keeps::{count, span};
-use super::versions::Version;
+use super::orders::Order;
 use crate::policy::{CalendarUnit, Keep, KeepRule, OrderBy, VersionCounts};
 
 /// A tag, and its time by the policy's clock.
@@ -20,29 +20,32 @@ pub(super) struct Member<'m> {
 /// by time, unless it is ordered by name, then by name.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank<'m> {
-    version: Option<Version<'m>>,
+    version: Option<Order<'m>>,
     time: Option<Timestamp>,
     name: &'m str,
 }
 
 impl<'m> Rank<'m> {
     /// `None` for what a class that is ordered by version cannot count.
-    fn of(order: OrderBy, member: Member<'m>) -> Option<Self> {
+    fn of(order: &OrderBy, member: Member<'m>) -> Option<Self> {
         let Member { name, time } = member;
-        match order {
-            OrderBy::Clock => Some(Self { version: None, time: Some(time), name }),
-            OrderBy::Name => Some(Self { version: None, time: None, name }),
-            OrderBy::Semver => {
-                Version::read(name).map(|version| Self { version: Some(version), time: Some(time), name })
-            }
-        }
+        let version = match order {
+            OrderBy::Clock | OrderBy::Name => None,
+            OrderBy::Semver | OrderBy::Calver | OrderBy::Captures(_) => Some(Order::read(order, name)?),
+        };
+        Some(Self { version, time: (!matches!(order, OrderBy::Name)).then_some(time), name })
+    }
+
+    /// The three numbers that majors, minors and patches are counted by.
+    fn numbers(&self) -> Option<[u64; 3]> {
+        self.version.as_ref().and_then(Order::numbers)
     }
 }
 
 /// A class, and those of its tags that nothing but its rule can hold.
 pub(super) struct Class<'c> {
     rule: &'c Keep,
-    order: OrderBy,
+    order: &'c OrderBy,
     at: Timestamp,
     /// The oldest first.
     ranks: Vec<Rank<'c>>,
@@ -56,7 +59,7 @@ pub(super) struct Class<'c> {
 
 impl<'c> Class<'c> {
     /// The class as it is at a moment.
-    pub(super) fn of(rule: &'c Keep, order: OrderBy, at: Timestamp, members: &[Member<'c>]) -> Self {
+    pub(super) fn of(rule: &'c Keep, order: &'c OrderBy, at: Timestamp, members: &[Member<'c>]) -> Self {
         let mut ranks = Vec::with_capacity(members.len());
         let mut units = BTreeSet::new();
         if let Keep::Any(rules) = rule {
@@ -73,8 +76,7 @@ impl<'c> Class<'c> {
             }
         }
         ranks.sort_unstable();
-        let versions =
-            || ranks.iter().filter_map(|rank| rank.version.as_ref()).map(|version| version.numbers);
+        let versions = || ranks.iter().filter_map(Rank::numbers);
         let patches = each_once(versions());
         let minors = each_once(versions().map(|[major, minor, _]| [major, minor]));
         let majors = each_once(versions().map(|[major, ..]| major));
@@ -101,9 +103,10 @@ impl<'c> Class<'c> {
             KeepRule::Within(age) => self.at.duration_since(member.time) <= age.as_signed(),
             KeepRule::All(rules) => rules.iter().all(|rule| self.holds(rule, member, rank)),
             KeepRule::Last(last) => rank.is_none_or(|rank| above(&self.ranks, |other| other <= rank) < *last),
-            KeepRule::LastVersions(counts) => rank
-                .and_then(|rank| rank.version.as_ref())
-                .is_none_or(|version| self.among_the_last(*counts, version.numbers)),
+            KeepRule::LastVersions(counts) => {
+                let numbers = rank.and_then(Rank::numbers);
+                numbers.is_none_or(|numbers| self.among_the_last(*counts, numbers))
+            }
             KeepRule::Calendar(unit, last) => {
                 rank.is_none() || self.newest_of_a_late_span(*unit, *last, member)
             }

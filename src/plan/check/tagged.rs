@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::ranks::{Class, Member};
+use super::times::time_of;
 use super::untagged::orphan_kept;
 use super::{After, Violation, World, keeps};
 use crate::inventory::{BlobId, Body, Link, Repository, Tag, Target};
@@ -167,13 +168,13 @@ impl<'j> Judge<'j> {
         }
     }
 
-    fn rule(&self, class: Option<usize>) -> (Option<&'j Keep>, OrderBy) {
+    fn rule(&self, class: Option<usize>) -> (Option<&'j Keep>, &'j OrderBy) {
         match class {
             Some(class) => {
                 let class = &self.rules.classes[class];
-                (class.keep.as_ref(), class.class.order_by)
+                (class.keep.as_ref(), &class.class.order_by)
             }
-            None => (self.rules.other.as_ref(), OrderBy::Clock),
+            None => (self.rules.other.as_ref(), &OrderBy::Clock),
         }
     }
 
@@ -196,14 +197,14 @@ impl<'j> Judge<'j> {
 
     /// A tag's time by the policy's clock and the newest of its times, when all that a rule needs is known and has come.
     fn times(&self, tag: &Tag, at: Timestamp) -> Result<(Timestamp, Timestamp), &'static str> {
-        let pushed = match tag.target {
-            Target::Manifest(id) => self.pushed.get(&id).copied().flatten(),
+        let manifest = match tag.target {
+            Target::Manifest(id) => Some(id),
             Target::Missing | Target::Corrupt(_) => None,
         };
-        let pushed = pushed.or(tag.tagged);
+        let pushed = manifest.and_then(|id| self.pushed.get(&id).copied().flatten()).or(tag.tagged);
         let clock = match self.rules.clock {
             Clock::Tagged => tag.tagged,
-            Clock::Pushed | Clock::Pulled | Clock::Created => pushed,
+            clock => time_of(self.world.inventory, clock, manifest, pushed),
         };
         let Some(time) = clock else { return Err("nobody knows its time") };
         // It may have been moved a moment ago to an old manifest.

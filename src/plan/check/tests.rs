@@ -153,6 +153,7 @@ impl Scene {
             blobs: BlobTable::default(),
             repositories: Vec::new(),
             manifests: FxHashMap::default(),
+            created: FxHashMap::default(),
             gaps: Vec::new(),
             temporary: Vec::new(),
             signature_links: Tally::default(),

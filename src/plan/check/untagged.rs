@@ -7,16 +7,18 @@
 use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::keeps::Keeps;
+use super::keeps::{Keeps, Times};
 use super::remains::alias_targets;
 use super::tagged::follows;
+use super::times::time_of;
 use super::{After, Violation, World};
 use crate::inventory::{BlobId, Link, Repository, Target};
 use crate::oci::{Digest, TagName};
+use crate::plan::Plan;
 use crate::policy::{Policy, RepositoryPolicy};
 
 /// Validation: what no tag holds goes only where the policy's rule for it lets it go, whatever the plan says of it.
-pub(super) fn let_go(after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
+pub(super) fn let_go(plan: &Plan, after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
     // Without a policy no manifest goes at all, which is another rule's refusal.
     let Some(policy) = world.policy else { return Vec::new() };
     let mut going: FxHashMap<usize, Vec<(usize, BlobId)>> = FxHashMap::default();
@@ -30,7 +32,7 @@ pub(super) fn let_go(after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
         // As above: where no policy governs, nothing goes.
         let Some(rules) = policy.for_repository(repository.name.as_str()) else { continue };
         let judge = Judge { after, world, policy, rules, repository, aliases: &aliases };
-        found.extend(judge.judge(&going));
+        found.extend(judge.judge(&going, plan.header.listed_at.min(world.now)));
     }
     found
 }
@@ -65,20 +67,30 @@ struct Judge<'j> {
 }
 
 impl Judge<'_> {
-    fn judge(&self, going: &[(usize, BlobId)]) -> Vec<Violation> {
+    fn judge(&self, going: &[(usize, BlobId)], then: Timestamp) -> Vec<Violation> {
         // When each manifest was pushed that the repository has a link of, where that is known.
         let there = self.repository.revisions.iter().filter(|revision| revision.link != Link::Missing);
         let linked: FxHashMap<BlobId, Option<Timestamp>> =
             there.map(|one| (one.digest, one.pushed)).collect();
-        let standing = self.standing(&linked);
-        let is_head = |id: BlobId| {
-            !standing.held.contains(&id)
-                && !standing.followed.contains_key(&id)
-                && !standing.children.contains(&id)
-                && self.subject(id).is_none()
+        let now = self.world.now;
+        let standing = self.standing(&linked, now);
+        let times = |id: BlobId, pushed: Option<Timestamp>| {
+            let time = time_of(self.world.inventory, self.rules.clock, Some(id), pushed);
+            Times { time, pushed }
         };
-        let pushed = linked.iter().filter(|(id, _)| is_head(**id)).map(|(_, pushed)| *pushed);
-        let keeps = Keeps::of(self.rules.untagged.as_ref(), self.policy.grace(), self.world.now, pushed);
+        let heads_of = |standing: &Standing| -> Vec<Times> {
+            let is_head = |id: BlobId| {
+                !standing.held.contains(&id)
+                    && !standing.followed.contains_key(&id)
+                    && !standing.children.contains(&id)
+                    && self.subject(id).is_none()
+            };
+            linked.iter().filter(|(id, _)| is_head(**id)).map(|(id, pushed)| times(*id, *pushed)).collect()
+        };
+        let of_then = heads_of(&self.standing(&linked, then));
+        let of_now = heads_of(&standing);
+        let rule = self.rules.untagged.as_ref();
+        let keeps = Keeps::of(rule, self.policy.grace(), (then, &of_then), (now, &of_now));
         let most = self.rules.limits.max_delete;
         let mut found = Vec::new();
         let mut heads = Vec::new();
@@ -105,12 +117,13 @@ impl Judge<'_> {
                 // It goes when what refers to it does: another rule's question.
                 None
             } else {
-                heads.push((pushed, step, id));
-                keeps.why_kept(pushed, most)
+                let times = times(id, pushed);
+                heads.push((times.time, step, id));
+                keeps.why_kept(times, most)
             };
             found.extend(why.map(|why| (step, self.sentence(id, why))));
         }
-        heads.sort_unstable_by_key(|(pushed, step, _)| (*pushed, *step));
+        heads.sort_unstable_by_key(|(time, step, _)| (*time, *step));
         let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
         found.extend(heads.iter().skip(most).map(|(_, step, id)| {
             (*step, self.sentence(*id, "more would go than max_delete lets go in one run"))
@@ -126,9 +139,9 @@ impl Judge<'_> {
         self.world.inventory.facts(id).and_then(|facts| facts.subject)
     }
 
-    fn standing(&self, linked: &FxHashMap<BlobId, Option<Timestamp>>) -> Standing {
+    fn standing(&self, linked: &FxHashMap<BlobId, Option<Timestamp>>, at: Timestamp) -> Standing {
         let mut followers = Vec::new();
-        let mut pending = self.young_and_restored();
+        let mut pending = self.young_and_restored(at);
         for tag in &self.repository.tags {
             let Target::Manifest(target) = tag.target else { continue };
             if let Some((algorithm, hex)) = self.followed_by(&tag.name) {
@@ -167,19 +180,19 @@ impl Judge<'_> {
     }
 
     /// Manifests that stay for now, whatever a rule says.
-    fn young_and_restored(&self) -> Vec<BlobId> {
+    fn young_and_restored(&self, at: Timestamp) -> Vec<BlobId> {
         let (world, grace) = (self.world, self.world.limits.grace.as_signed());
         let young = self
             .repository
             .revisions
             .iter()
             .filter(|one| one.link != Link::Missing)
-            .filter(|one| one.changed.is_none_or(|at| world.now.duration_since(at) < grace))
+            .filter(|one| one.changed.is_none_or(|changed| at.duration_since(changed) < grace))
             .map(|one| one.digest);
         let restored = world
             .pins
             .iter()
-            .filter(|pins| pins.until > world.now)
+            .filter(|pins| pins.until > at)
             .flat_map(|pins| &pins.revisions)
             .filter(|(name, _)| *name == self.repository.name)
             .filter_map(|(_, digest)| world.inventory.blobs.find(digest));

@@ -233,7 +233,7 @@ fn versions_and_names_can_order_a_class() {
         [
             "policy p, class v: rank 2, keep last 1 missed by 1",
             "policy p, class v: rank 1, keep last 1",
-            "policy p, class v: not a semantic version, so it has no rank, kept",
+            "policy p, class v: no version by the order of its class, so it has no rank, kept",
             "policy p, class w: rank 1, keep last 1",
             "policy p, class w: rank 2, keep last 1 missed by 1",
         ]
@@ -442,4 +442,120 @@ fn the_other_presets_sort_what_they_name() {
     ] {
         assert_eq!(class(preset, name).as_deref(), expected, "{preset}: {name}");
     }
+}
+
+/// How old its image says that a tag is, in days, and when it was pushed.
+fn image(name: &str, created: Created, pushed: i64) -> TagFacts<'_> {
+    TagFacts { created, ..tag(name, pushed) }
+}
+
+fn created(days: i64) -> Created {
+    ago(days * DAY).map_or(Created::Unstated, Created::At)
+}
+
+#[test]
+fn ages_can_count_from_the_creation_of_the_image() {
+    let policy = one_class("{ within: 30d }", "clock: created");
+    let epoch = Created::At(Timestamp::UNIX_EPOCH);
+    let year_2000 = Created::At("2000-01-01T00:00:00Z".parse().unwrap());
+    let last_century = Created::At("1999-12-31T23:59:59Z".parse().unwrap());
+    for (created, pushed, says) in [
+        (created(40), 5, "policy p, class all: 40d old, keep within 30d missed by 10d"),
+        (created(20), 40, "policy p, class all: 20d old, keep within 30d"),
+        (Created::Unstated, 5, "policy p, class all: 5d old, keep within 30d"),
+        (Created::Unstated, 40, "policy p, class all: 40d old, keep within 30d missed by 10d"),
+        (epoch, 5, "policy p, class all: 5d old, keep within 30d"),
+        (last_century, 5, "policy p, class all: 5d old, keep within 30d"),
+        (year_2000, 5, "policy p, class all: 8998d old, keep within 30d missed by 8968d"),
+        (created(-2), 90, "policy p, class all: its time lies 2d in the future, kept"),
+        (Created::Unreadable, 90, "policy p, class all: its time is unknown, kept"),
+        (created(40), 0, "policy p, class all: 0s old, nothing younger than 1d goes (grace)"),
+    ] {
+        assert_eq!(decide(&policy, &[image("a", created, pushed)]), [says], "{created:?} {pushed}");
+    }
+    let last = one_class("{ last: 1 }", "clock: created");
+    let tags = [image("old-build", created(50), 2), image("new-build", created(3), 9)];
+    assert_eq!(expired(&last, &tags), ["old-build"]);
+    let tags =
+        [image("who-knows", Created::Unreadable, 2), image("a", created(3), 9), image("b", created(5), 9)];
+    assert_eq!(expired(&last, &tags), ["b"], "what could not be read takes no place");
+}
+
+#[test]
+fn the_grace_of_an_untagged_manifest_counts_from_its_push() {
+    let policy = one_class("all", "clock: created, untagged: { keep: none }");
+    let old = created(400);
+    for (pushed, says) in [
+        (ago(HOUR), "policy p, untagged: 1h old, nothing younger than 1d goes (grace)"),
+        (ago(25 * HOUR), "policy p, untagged: keep none"),
+        (None, "policy p, untagged: its time is unknown, kept"),
+        (ago(-HOUR), "policy p, untagged: its time lies 1h in the future, kept"),
+    ] {
+        let facts = UntaggedFacts { pushed, created: old, ..UntaggedFacts::default() };
+        assert_eq!(policy.decide_untagged("app", &[facts], now())[0].to_string(), says, "{pushed:?}");
+    }
+}
+
+#[test]
+fn calendar_versions_can_order_a_class() {
+    let policy = policy(
+        "classes: { v: { match: '*', order_by: calver } }\n\
+         policies: [{ name: p, repositories: '**', tags: { v: { keep: { last: 2 } } } }]",
+    );
+    let tags =
+        [tag("2024.10", 9), tag("24.9.1", 1), tag("20240801", 2), tag("2024.10-rc1", 3), tag("nightly", 90)];
+    assert_eq!(
+        decide(&policy, &tags),
+        [
+            "policy p, class v: rank 1, keep last 2",
+            "policy p, class v: rank 3, keep last 2 missed by 1",
+            "policy p, class v: rank 4, keep last 2 missed by 2",
+            "policy p, class v: rank 2, keep last 2",
+            "policy p, class v: no version by the order of its class, so it has no rank, kept",
+        ]
+    );
+}
+
+#[test]
+fn captures_can_order_a_class() {
+    for (order, kept) in [
+        ("captures", "2024-b10"),
+        ("[build]", "2023-b11"),
+        ("[branch, build]", "2022-c1"),
+        ("[2, 1]", "2022-c1"),
+        ("clock", "2021-a9"),
+    ] {
+        let policy = policy(&format!(
+            "classes: {{ build: {{ match: 're:([0-9]+)-(?P<branch>[a-z])(?P<build>[0-9]+)', order_by: {order} }} }}\n\
+             policies: [{{ name: p, repositories: '**', tags: {{ build: {{ keep: {{ last: 1 }} }} }} }}]"
+        ));
+        let tags =
+            [tag("2024-b9", 5), tag("2024-b10", 6), tag("2023-b11", 7), tag("2022-c1", 8), tag("2021-a9", 4)];
+        let all: Vec<&str> = tags.iter().map(|tag| tag.name).collect();
+        let gone = expired(&policy, &tags);
+        let left: Vec<&str> = all.into_iter().filter(|name| !gone.contains(name)).collect();
+        assert_eq!(left, [kept], "{order}");
+    }
+}
+
+#[test]
+fn captures_and_calendar_versions_count_by_major_minor_and_patch() {
+    for (pattern, order) in [("re:r([0-9]+)_([0-9]+)_([0-9]+)", "captures"), ("r*", "clock")] {
+        let keep = if order == "captures" { "{ majors: 2, minors: 1 }" } else { "3" };
+        let policy = policy(&format!(
+            "classes: {{ r: {{ match: '{pattern}', order_by: {order} }} }}\n\
+             policies: [{{ name: p, repositories: '**', tags: {{ r: {{ keep: {{ last: {keep} }} }} }} }}]"
+        ));
+        let tags =
+            [tag("r28_0_1", 3), tag("r28_0_0", 4), tag("r27_1_0", 1), tag("r27_0_0", 2), tag("r9_0_0", 9)];
+        let gone: &[&str] = if order == "captures" { &["r27_0_0", "r9_0_0"] } else { &["r28_0_0", "r9_0_0"] };
+        assert_eq!(expired(&policy, &tags), gone, "{order}");
+    }
+    let years = policy(
+        "classes: { v: { match: '*', order_by: calver } }\n\
+         policies: [{ name: p, repositories: '**', tags: { v: { keep: { last: { majors: 1, minors: 2 } } } } }]",
+    );
+    let tags =
+        [tag("2024.3.1", 1), tag("2024.2.1", 1), tag("2024.1.9", 1), tag("23.12.1", 1), tag("2024.3.0", 9)];
+    assert_eq!(expired(&years, &tags), ["2024.1.9", "23.12.1"]);
 }

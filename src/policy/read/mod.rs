@@ -1,6 +1,7 @@
 //! From a document's tree to a checked policy, with every problem on the way.
 
 mod fields;
+mod order;
 mod rules;
 
 #[cfg(test)]
@@ -180,7 +181,7 @@ fn repository_policy(
     let rules = rules::tags(fields.get("tags"), preset, classes, problems);
     let untagged = fields
         .get("untagged")
-        .and_then(|node| rules::class_keep(node, &format!("`{UNTAGGED}`"), OrderBy::Clock, problems));
+        .and_then(|node| rules::class_keep(node, &format!("`{UNTAGGED}`"), OrderBy::CLOCK, problems));
     let clock = fields.get("clock").and_then(|node| clock(node, problems)).unwrap_or_default();
     let limits = fields.get("limits").and_then(|node| repository_limits(node, problems)).unwrap_or_default();
     let own = fields.get("protect").map(|node| protection(node, &POLICY_PROTECT, problems));
@@ -237,14 +238,18 @@ fn clock(node: &Node, problems: &mut Problems) -> Option<Clock> {
     match text(node, "`clock`", problems)? {
         "tagged" => Some(Clock::Tagged),
         "pushed" => Some(Clock::Pushed),
-        known_later @ ("pulled" | "created") => {
-            problems.note(node.place, not_yet(&format!("`clock: {known_later}`")));
+        "created" => Some(Clock::Created),
+        "pulled" => {
+            problems.note(node.place, not_yet("`clock: pulled`"));
             None
         }
         other => {
-            let hint = did_you_mean(other, ["tagged", "pushed"].into_iter());
+            let hint = did_you_mean(other, ["tagged", "pushed", "created"].into_iter());
             let other = other.escape_debug();
-            problems.note(node.place, format!("`clock`: \"{other}\" is neither tagged nor pushed{hint}"));
+            problems.note(
+                node.place,
+                format!("`clock`: \"{other}\" is none of tagged, pushed and created{hint}"),
+            );
             None
         }
     }

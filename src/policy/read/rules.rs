@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::fields::{
-    Fields, Language, Problems, did_you_mean, entries, not_yet, patterns, quantity, text, whole_number,
-};
+use super::fields::{Fields, Language, Problems, did_you_mean, entries, patterns, quantity, whole_number};
+use super::order::order_by;
 use crate::config::values::Period;
 use crate::policy::document::{Node, Value};
 use crate::policy::presets::Preset;
@@ -45,35 +44,13 @@ pub(super) fn classes(node: &Node, problems: &mut Problems) -> Vec<Class> {
             continue;
         };
         let matches = patterns(matches, "`match`", problems);
-        let order_by = fields.get("order_by").and_then(|node| order_by(node, problems)).unwrap_or_default();
+        let order = fields.get("order_by").and_then(|node| order_by(node, matches.as_ref(), problems));
+        let order_by = order.unwrap_or_default();
         // A class whose patterns were refused stays known, so that its uses are not problems of their own.
         let matches = matches.unwrap_or_default();
         classes.push(Class { name: Arc::from(entry.key.as_str()), matches, order_by });
     }
     classes
-}
-
-fn order_by(node: &Node, problems: &mut Problems) -> Option<OrderBy> {
-    if matches!(node.value, Value::List(_) | Value::Map(_)) {
-        problems.note(node.place, not_yet("`order_by` over the captures of a regular expression"));
-        return None;
-    }
-    match text(node, "`order_by`", problems)? {
-        "clock" => Some(OrderBy::Clock),
-        "semver" => Some(OrderBy::Semver),
-        "name" => Some(OrderBy::Name),
-        known_later @ ("calver" | "captures") => {
-            problems.note(node.place, not_yet(&format!("`order_by: {known_later}`")));
-            None
-        }
-        other => {
-            let hint = did_you_mean(other, ["clock", "semver", "name"].into_iter());
-            let other = other.escape_debug();
-            problems
-                .note(node.place, format!("`order_by`: \"{other}\" is none of clock, semver and name{hint}"));
-            None
-        }
-    }
 }
 
 /// The classes of a policy with their rules, and the rule for `other`.
@@ -106,11 +83,11 @@ pub(super) fn tags(
         let name = entry.key.as_str();
         let of = format!("class {}", name.escape_debug());
         if name == OTHER {
-            rules.other = class_keep(&entry.value, &of, OrderBy::Clock, problems);
+            rules.other = class_keep(&entry.value, &of, OrderBy::CLOCK, problems);
         } else if let Some(rule) = of_preset.iter_mut().find(|rule| &*rule.class.name == name) {
-            rule.keep = class_keep(&entry.value, &of, rule.class.order_by, problems);
+            rule.keep = class_keep(&entry.value, &of, &rule.class.order_by, problems);
         } else if let Some(class) = document.iter().find(|class| &*class.name == name) {
-            let keep = class_keep(&entry.value, &of, class.order_by, problems);
+            let keep = class_keep(&entry.value, &of, &class.order_by, problems);
             rules.classes.push(ClassRule { class: class.clone(), keep });
         } else {
             let of_preset = of_preset.iter().map(|rule| &*rule.class.name);
@@ -127,7 +104,7 @@ pub(super) fn tags(
 }
 
 /// Reads `{ keep: .. }`; `of` names the rule in messages.
-pub(super) fn class_keep(node: &Node, of: &str, order_by: OrderBy, problems: &mut Problems) -> Option<Keep> {
+pub(super) fn class_keep(node: &Node, of: &str, order_by: &OrderBy, problems: &mut Problems) -> Option<Keep> {
     let missing = || format!("{of} has no `keep`: write what stays, or `keep: none` if nothing does");
     if matches!(node.value, Value::Null) {
         problems.note(node.place, missing());
@@ -141,7 +118,7 @@ pub(super) fn class_keep(node: &Node, of: &str, order_by: OrderBy, problems: &mu
     keep(node, order_by, problems)
 }
 
-fn keep(node: &Node, order_by: OrderBy, problems: &mut Problems) -> Option<Keep> {
+fn keep(node: &Node, order_by: &OrderBy, problems: &mut Problems) -> Option<Keep> {
     let forms = "`all`, `none` or rules such as `{ last: 10, within: 30d }`";
     match &node.value {
         Value::Text(text) if text == "all" => return Some(Keep::All),
@@ -163,7 +140,7 @@ fn keep(node: &Node, order_by: OrderBy, problems: &mut Problems) -> Option<Keep>
 fn keep_rules(
     node: &Node,
     language: &Language,
-    order_by: OrderBy,
+    order_by: &OrderBy,
     problems: &mut Problems,
 ) -> Option<Vec<KeepRule>> {
     let noted = problems.0.len();
@@ -199,18 +176,29 @@ fn keep_rules(
     Some(rules)
 }
 
-fn last(node: &Node, order_by: OrderBy, problems: &mut Problems) -> Option<KeepRule> {
+fn last(node: &Node, order_by: &OrderBy, problems: &mut Problems) -> Option<KeepRule> {
     let Value::Map(_) = node.value else {
         return positive(node, "last", problems).map(KeepRule::Last);
     };
-    if order_by != OrderBy::Semver {
+    if order_by.numbers() == 0 {
         problems.note(
             node.place,
-            "`last` by majors, minors and patches needs a class with `order_by: semver`; elsewhere write a number",
+            "`last` by majors, minors and patches needs a class with `order_by` semver, calver or captures; elsewhere \
+             write a number",
         );
     }
     let noted = problems.0.len();
     let fields = Fields::read(node, &VERSIONS, problems)?;
+    for (level, key) in VERSIONS.known.iter().enumerate() {
+        let numbers = order_by.numbers();
+        if let Some(node) = fields.get(key).filter(|_| (1..=level).contains(&numbers)) {
+            let message = format!(
+                "`{key}` counts by the capture in place {}, and `order_by` of the class names only {numbers}",
+                level + 1
+            );
+            problems.note(node.place, message);
+        }
+    }
     let mut number = |key| fields.get(key).and_then(|node| positive(node, key, problems));
     let counts =
         VersionCounts { majors: number("majors"), minors: number("minors"), patches: number("patches") };

@@ -85,13 +85,13 @@ fn a_description_reads_as_sentences() {
       The trash keeps what this policy removed for 14d.
     Policy science-lab: repositories lsst-sqre/sciplat-lab that no policy above matches; a tag's age counts from when its tag was last written.
       Classes come from the preset rubin.
-      The tags recommended, latest* never go.
-      Class release-candidate (re:r[0-9]+_[0-9]+_[0-9]+_rc[0-9]+(_c[0-9]+\.[0-9]+)?(_.+)?): a tag stays that is among the newest 5.
-      Class release (re:r[0-9]+_[0-9]+_[0-9]+(_c[0-9]+\.[0-9]+)?(_.+)?): a tag stays that is no older than 1096d.
-      Class weekly (re:w_[0-9]{4}_[0-9]{1,2}(_c[0-9]+\.[0-9]+)?(_.+)?): a tag stays that is among the newest 78.
-      Class daily (re:d_[0-9]{4}_[0-9]{1,2}_[0-9]{1,2}(_c[0-9]+\.[0-9]+)?(_.+)?): a tag stays that is among the newest 25.
-      Class experimental (exp_*): a tag stays that is no older than 30d.
-      Class unknown (**): a tag stays that is no older than 7d.
+      The tags recommended, re:recommended_c[0-9]+, latest* never go.
+      Class release-candidate: a tag stays that is among the newest 5.
+      Class release: a tag stays that is no older than 1096d.
+      Class weekly: a tag stays that is among the newest 78.
+      Class daily: a tag stays that is among the newest 25.
+      Class experimental: a tag stays that is no older than 30d.
+      Class unknown: a tag stays that is no older than 7d.
       Any other tag: all stay, as there is no rule.
       Untagged manifests: a manifest stays that is among the newest 4.
     Policy everything-else: repositories ** that no policy above matches; a tag's age counts from when its tag was last written.
@@ -266,18 +266,13 @@ fn what_comes_later_is_refused_by_name() {
     let text = r#"
 version: 1
 protect: { digests_from: [pins.txt], in_use: [] }
-classes: { a: { match: "a*", order_by: calver }, b: { match: "b*", order_by: [major] } }
 policies:
   - { name: a, repositories: "**", clock: pulled }
-  - { name: b, repositories: "**", clock: created }
 "#;
     insta::assert_snapshot!(refused(text.trim_start()), @"
     policy.yaml:2:12: `digests_from` is not supported by this version of regsweep yet: remove it, or use a newer version
     policy.yaml:2:38: `in_use` is not supported by this version of regsweep yet: remove it, or use a newer version
-    policy.yaml:3:40: `order_by: calver` is not supported by this version of regsweep yet: remove it, or use a newer version
-    policy.yaml:3:78: `order_by` over the captures of a regular expression is not supported by this version of regsweep yet: remove it, or use a newer version
-    policy.yaml:5:43: `clock: pulled` is not supported by this version of regsweep yet: remove it, or use a newer version
-    policy.yaml:6:43: `clock: created` is not supported by this version of regsweep yet: remove it, or use a newer version
+    policy.yaml:4:43: `clock: pulled` is not supported by this version of regsweep yet: remove it, or use a newer version
     ");
 }
 
@@ -299,9 +294,9 @@ policies:
     policy.yaml:7:39: unknown key "minor" (did you mean "minors"?)
     policy.yaml:7:59: `weekly: 0` keeps nothing: write `keep: none` if that is meant
     policy.yaml:7:62: unknown key "hourly"
-    policy.yaml:8:30: `last` by majors, minors and patches needs a class with `order_by: semver`; elsewhere write a number
+    policy.yaml:8:30: `last` by majors, minors and patches needs a class with `order_by` semver, calver or captures; elsewhere write a number
     policy.yaml:8:50: `all` is empty: write what stays, or `keep: none` if nothing does
-    policy.yaml:9:31: `last` by majors, minors and patches needs a class with `order_by: semver`; elsewhere write a number
+    policy.yaml:9:31: `last` by majors, minors and patches needs a class with `order_by` semver, calver or captures; elsewhere write a number
     policy.yaml:9:31: `last` is empty: write a number, or majors, minors and patches
     policy.yaml:9:42: unknown key "all"
     policy.yaml:9:69: `monthly`: -1 is negative; it counts from zero up
@@ -419,4 +414,33 @@ version: 1
 version: 1
 ";
     insta::assert_snapshot!(refused(text.trim_start()), @"policy.yaml:3:1: only single YAML document expected but multiple found");
+}
+
+#[test]
+fn captures_are_groups_of_the_patterns_of_the_class() {
+    let text = r#"
+version: 1
+classes:
+  a: { match: "a*", order_by: [major] }
+  b: { match: ["re:b([0-9]+)", "re:b-.*"], order_by: captures }
+  c: { match: 're:c(?P<year>[0-9]+)', order_by: [yaer, 2, year, true, 0] }
+  d: { match: 're:d(?P<year>[0-9]+)', order_by: [] }
+  e: { match: 're:e([0-9]+)', order_by: capture }
+  f: { match: ['re:f(?P<year>[0-9]+)-([0-9]+)', '!re:.*-1'], order_by: [2, year] }
+policies:
+  - name: p
+    repositories: "**"
+    tags: { f: { keep: { last: { majors: 1, patches: 3 } } } }
+"#;
+    insta::assert_snapshot!(refused(text.trim_start()), @r#"
+    policy.yaml:3:31: `order_by` over captures: `a*` captures nothing; write it as a regular expression with parentheses, such as re:w_([0-9]+)_([0-9]+)
+    policy.yaml:4:54: `order_by` over captures: `re:b-.*` captures nothing; write it as a regular expression with parentheses, such as re:w_([0-9]+)_([0-9]+)
+    policy.yaml:5:50: no pattern of the class has the capture yaer: write a group for it, such as (?P<yaer>[0-9]+)
+    policy.yaml:5:56: no pattern of the class has the capture 2: they are counted from 1
+    policy.yaml:5:65: a capture is the name or the number of a group, not true or false
+    policy.yaml:5:71: no pattern of the class has the capture 0: they are counted from 1
+    policy.yaml:6:49: `order_by` is an empty list: name the captures that decide, the weightiest first
+    policy.yaml:7:41: `order_by`: "capture" is none of clock, semver, calver, name and captures (did you mean "captures"?); a list such as [year, week] names captures
+    policy.yaml:12:54: `patches` counts by the capture in place 3, and `order_by` of the class names only 2
+    "#);
 }

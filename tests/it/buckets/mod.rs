@@ -13,6 +13,7 @@ mod of_servers;
 
 mod beside;
 mod cost;
+mod created;
 mod failing;
 mod faults_everywhere;
 mod killed;
@@ -53,10 +54,16 @@ struct Scene {
 
 impl Scene {
     fn new(recipe: &Recipe) -> Self {
+        let scene = Self::empty(KEEP_TAGS);
+        recipe.generate(&scene.store(), scene.now).expect("a store");
+        scene
+    }
+
+    /// One without a registry yet.
+    fn empty(policy: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let now = crate::support::present() - Duration::from_secs(60);
-        recipe.generate(&directory.path().join("store"), now).expect("a store");
-        std::fs::write(directory.path().join("policy.yaml"), KEEP_TAGS).expect("the policy");
+        std::fs::write(directory.path().join("policy.yaml"), policy).expect("the policy");
         Self { directory, now }
     }
 

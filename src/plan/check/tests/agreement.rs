@@ -4,9 +4,30 @@ use proptest::prelude::*;
 
 use super::tagged::forged;
 use super::*;
+use crate::oci::Created;
 
-/// A tag: its name, the hours since it was written and its manifest pushed, and whether it leads there.
-type Drawn = (String, Option<i64>, Option<i64>, bool);
+/// A tag: its name, the hours since it was written and its manifest pushed, whether it leads there, and what the
+/// manifest says of its creation.
+type Drawn = (String, Option<i64>, Option<i64>, bool, Said);
+
+/// What the configs below a manifest say: an image has one, an index some.
+#[derive(Debug, Clone)]
+struct Said {
+    configs: Vec<Option<Created>>,
+    index: bool,
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    let config = prop_oneof![
+        1 => Just(None),
+        1 => Just(Some(Created::Unstated)),
+        1 => Just(Some(Created::Unreadable)),
+        1 => Just(Some(Created::At(Timestamp::UNIX_EPOCH))),
+        8 => (-20_i64..4000).prop_map(|hours| Some(Created::At(now() - SignedDuration::from_hours(hours)))),
+    ];
+    (proptest::collection::vec(config, 0..3), any::<bool>())
+        .prop_map(|(configs, index)| Said { index: index || configs.len() > 1, configs })
+}
 
 fn hours() -> impl Strategy<Value = Option<i64>> {
     prop_oneof![1 => Just(None), 12 => (-20_i64..60).prop_map(Some), 30 => (-20_i64..2000).prop_map(Some)]
@@ -15,17 +36,22 @@ fn hours() -> impl Strategy<Value = Option<i64>> {
 fn tags() -> impl Strategy<Value = Vec<Drawn>> {
     let name = prop_oneof![
         3 => "v[0-2]\\.[0-2]\\.[0-2](-rc\\.[0-9])?(_[ab])?",
+        1 => "v(2023|24)[._]0?[1-9]([.-][0-9]{1,2})?(rc1|-b2|dev)?",
+        1 => "v2024(0[0-9]|1[0-3])(0[1-3]|3[1-2])(-1)?",
+        2 => "v[a-c]?-[0-9]{1,2}(_[0-9ab]{1,2})?",
         1 => "v[0-2a]",
         2 => "pr-[0-9]{1,2}",
         3 => "[a-h]{1,2}",
         1 => (0..6_u32).prop_map(|of| format!("sha256-{}.sig", digest(&format!("manifest {of}")).hex())),
     ];
-    let tags =
-        proptest::collection::btree_map(name, (hours(), hours(), proptest::bool::weighted(0.8)), 1..20);
-    tags.prop_map(|tags| tags.into_iter().map(|(name, (a, b, leads))| (name, a, b, leads)).collect())
+    let rest = (hours(), hours(), proptest::bool::weighted(0.8), said());
+    let tags = proptest::collection::btree_map(name, rest, 1..20);
+    tags.prop_map(|tags| {
+        tags.into_iter().map(|(name, (a, b, leads, said))| (name, a, b, leads, said)).collect()
+    })
 }
 
-fn keep(semver: bool) -> impl Strategy<Value = String> {
+fn keep(versions: bool) -> impl Strategy<Value = String> {
     let number = || 1_u64..5;
     let simple = prop_oneof![
         number().prop_map(|last| format!("last: {last}")),
@@ -37,7 +63,7 @@ fn keep(semver: bool) -> impl Strategy<Value = String> {
         (number(), number()).prop_map(|(last, daily)| format!("last: {last}, daily: {daily}")),
     ];
     let option = || proptest::option::of(1_u64..3);
-    let versions = (option(), option(), option()).prop_map(|(majors, minors, patches)| {
+    let counts = (option(), option(), option()).prop_map(|(majors, minors, patches)| {
         let counts = [("majors", majors), ("minors", minors), ("patches", patches)];
         let counts = counts.into_iter().filter_map(|(what, last)| Some(format!("{what}: {}", last?)));
         match counts.collect::<Vec<_>>().join(", ") {
@@ -49,16 +75,19 @@ fn keep(semver: bool) -> impl Strategy<Value = String> {
         1 => Just("all".to_owned()),
         2 => Just("none".to_owned()),
         6 => simple.prop_map(|rule| format!("{{ {rule} }}")),
-        if semver { 6 } else { 0 } => versions
-            .prop_map(move |rule| if semver { format!("{{ {rule} }}") } else { "none".to_owned() }),
+        if versions { 6 } else { 0 } => counts
+            .prop_map(move |rule| if versions { format!("{{ {rule} }}") } else { "none".to_owned() }),
     ]
 }
 
 fn policy() -> impl Strategy<Value = String> {
     let limit = || proptest::option::weighted(0.3, 0_u64..8);
-    let order = proptest::sample::select(vec!["clock", "semver", "name"]);
-    let release = order.prop_flat_map(|order| (Just(order), keep(order == "semver")));
-    let clock = proptest::sample::select(vec!["tagged", "pushed"]);
+    let orders = vec!["clock", "semver", "calver", "name", "captures", "[second, 1, third]"];
+    let order = proptest::sample::select(orders);
+    let release = order.prop_flat_map(|order| {
+        (Just(order), keep(["semver", "calver", "captures", "[second, 1, third]"].contains(&order)))
+    });
+    let clock = proptest::sample::select(vec!["tagged", "pushed", "created"]);
     (clock, release, keep(false), proptest::option::weighted(0.9, keep(false)), limit(), limit()).prop_map(
         |(clock, (order, release), pr, other, min_keep, max_delete)| {
             let other = other.map_or(String::new(), |keep| format!(", other: {{ keep: {keep} }}"));
@@ -70,7 +99,7 @@ grace: 1d
 limits: {{ tags: 100%, bytes: 100%, repository_may_empty: true }}
 protect: {{ tags: [\"b*\"] }}
 classes:
-  release: {{ match: [\"v*\"], order_by: {order} }}
+  release: {{ match: ['re:v([a-c]*)-?(?P<second>[0-9]+)?(?:[._](?P<third>[0-9a-z]+))?.*'], order_by: {order} }}
   pr: {{ match: [\"pr-*\", \"v0*\", \"a*\"] }}
 policies:
   - name: shop
@@ -90,11 +119,11 @@ fn scene(policy: &str, tags: &[Drawn]) -> Scene {
     scene.policy = Policy::parse(policy, "policy.yaml").unwrap_or_else(|error| panic!("{error}\n{policy}"));
     scene.limits = Limits::of(&scene.policy);
     let at = |hours: Option<i64>| hours.map(|hours| now() - SignedDuration::from_hours(hours));
-    for (number, (name, tagged, pushed, leads)) in tags.iter().enumerate() {
+    for (number, (name, tagged, pushed, leads, said)) in tags.iter().enumerate() {
         // What a signature is about is no signature.
         let signs = name.starts_with("sha256-");
         let manifest = if signs { format!("signature {number}") } else { format!("manifest {number}") };
-        scene.manifest("shop", &manifest, &[], None);
+        below(&mut scene, &manifest, said);
         scene.tag("shop", name, &manifest);
         let shop = scene.repository("shop");
         let (tag, revision) = (shop.tags.last_mut().unwrap(), shop.revisions.last_mut().unwrap());
@@ -106,6 +135,29 @@ fn scene(policy: &str, tags: &[Drawn]) -> Scene {
         }
     }
     scene
+}
+
+/// A manifest whose configs say this, itself or in the manifests that it lists.
+fn below(scene: &mut Scene, manifest: &str, said: &Said) {
+    let mut listed = Vec::new();
+    for (number, created) in said.configs.iter().enumerate() {
+        let (config, child) =
+            (format!("config {number} of {manifest}"), format!("child {number} of {manifest}"));
+        let id = scene.id(&config);
+        scene.inventory.created.extend(created.map(|created| (id, created)));
+        if said.index {
+            scene.manifest("shop", &child, &[(&config, Role::Config)], None);
+        }
+        listed.push(if said.index { (child, Role::Manifest) } else { (config, Role::Config) });
+    }
+    let listed: Vec<(&str, Role)> = listed.iter().map(|(name, role)| (name.as_str(), *role)).collect();
+    scene.manifest("shop", manifest, &listed, None);
+    let id = scene.id(manifest);
+    if said.index
+        && let Some(Body::Read(facts)) = scene.inventory.manifests.get_mut(&id)
+    {
+        facts.kind = Kind::Index;
+    }
 }
 
 proptest! {
