@@ -6,14 +6,19 @@
 mod facts;
 mod fate;
 mod followers;
+mod named;
+mod rules;
 mod young;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::inventory::{BlobId, BlobSet, Body, Inventory, Link, Repository, Target};
-use crate::policy::{Decision, KeepReason, Policy, TagFacts, UntaggedFacts, Verdict};
+use crate::policy::{DEFAULT_MAX_GAP, Decision, KeepReason, TagFacts, UntaggedFacts, Verdict};
+
+use named::{Named, NamedHere};
+pub use rules::Rules;
 
 pub use fate::{Fate, Gone, Held, Pins};
 
@@ -39,43 +44,22 @@ pub struct Marks {
     pub repositories: Vec<RepositoryMarks>,
 }
 
-/// What the mark goes by, besides the inventory.
-#[derive(Debug, Clone, Copy)]
-pub struct Rules<'r> {
-    /// The policy; without one every tag and manifest stays.
-    pub policy: Option<&'r Policy>,
-    /// Nothing younger goes.
-    pub grace: SignedDuration,
-    /// What restores pinned.
-    pub pins: &'r [Pins],
-    /// The present moment.
-    pub now: Timestamp,
-}
-
-impl Rules<'_> {
-    /// Pins whose time is not over.
-    pub fn pinned(&self) -> impl Iterator<Item = &Pins> {
-        self.pins.iter().filter(|pins| pins.until > self.now)
-    }
-
-    /// Whether something that changed at this moment is too young to go. What is not known is young.
-    pub fn young(&self, changed: Option<Timestamp>) -> bool {
-        changed.is_none_or(|changed| self.now.duration_since(changed) < self.grace)
-    }
-}
-
 /// Decides what becomes of every tag and manifest, and marks what they need.
 pub fn mark(inventory: &Inventory, rules: &Rules<'_>) -> Marks {
     let aliases = aliases(inventory);
+    let named = Named::of(rules.references, inventory);
     let marked: Vec<(RepositoryMarks, FxHashSet<BlobId>)> = inventory
         .repositories
         .par_iter()
         .map(|repository| {
-            let marker = Marker::new(inventory, repository, &aliases, rules);
+            let marker = Marker::new(inventory, repository, &aliases, &named, rules);
             marker.run()
         })
         .collect();
     let mut live = BlobSet::for_table(&inventory.blobs);
+    for id in named.everywhere() {
+        live.insert(id);
+    }
     let mut referenced = BlobSet::for_table(&inventory.blobs);
     let mut repositories = Vec::with_capacity(marked.len());
     for (marks, every) in marked {
@@ -114,6 +98,9 @@ struct Marker<'m> {
     repository: &'m Repository,
     aliases: &'m FxHashMap<BlobId, Vec<BlobId>>,
     rules: &'m Rules<'m>,
+    named: NamedHere<'m>,
+    /// Since when no pull went unseen.
+    recorded: Timestamp,
     /// Revisions of this repository that have a link, by digest.
     linked: FxHashMap<BlobId, usize>,
     /// Manifests of this repository by what they are about.
@@ -130,8 +117,10 @@ impl<'m> Marker<'m> {
         inventory: &'m Inventory,
         repository: &'m Repository,
         aliases: &'m FxHashMap<BlobId, Vec<BlobId>>,
+        named: &Named<'m>,
         rules: &'m Rules<'m>,
     ) -> Self {
+        let max_gap = rules.policy.map_or(DEFAULT_MAX_GAP, |policy| policy.pulls().max_gap);
         let mut linked = FxHashMap::default();
         let mut referrers: FxHashMap<BlobId, Vec<BlobId>> = FxHashMap::default();
         for (index, revision) in repository.revisions.iter().enumerate() {
@@ -148,6 +137,8 @@ impl<'m> Marker<'m> {
             repository,
             aliases,
             rules,
+            named: named.within(&repository.name, inventory),
+            recorded: rules.pulls.begins(rules.now, max_gap),
             linked,
             referrers,
             fates: vec![None; repository.revisions.len()],
@@ -227,6 +218,15 @@ impl<'m> Marker<'m> {
             .zip(&repository.tags)
             .map(|(decision, tag)| {
                 let decision = decision.unwrap_or_else(|| keep(KeepReason::TimeUnknown));
+                // What names a signature names no class of tags.
+                if !matches!(decision.verdict, Verdict::Keep(_))
+                    && let Some(&by) = self.named.tags.get(&tag.name)
+                {
+                    return Decision {
+                        verdict: Verdict::Keep(KeepReason::Named { by: by.clone() }),
+                        ..decision
+                    };
+                }
                 if decision.is_expired() && self.tag_pinned(&tag.name) {
                     return Decision { verdict: Verdict::Keep(KeepReason::Pinned), ..decision };
                 }
@@ -254,6 +254,7 @@ impl<'m> Marker<'m> {
         for id in pinned {
             self.reach(id, &Held::Pinned);
         }
+        self.hold_named();
         for revision in &self.repository.revisions {
             if revision.link == Link::Missing {
                 continue;

@@ -16,15 +16,18 @@ use crate::plan::explain::{self, Asked, Explained, NotFound};
 use crate::plan::limits::Limits;
 use crate::plan::{Action, CheckedPlan, Condemned, Mode, Plan, PurgeBan, Refused, Taken, check_plan};
 use crate::policy::{self, Policy};
+use crate::sources::pulls::PullRecord;
+use crate::sources::references::References;
 use crate::store::{Access, Kind, Location, ReadStore, StoreError, Tree, WriteStore};
 use crate::sweep::journal::{self, Run, RunKind};
 use crate::sweep::lease::Lease;
 use crate::sweep::recover::{self, Recovered};
 use crate::sweep::state::{self, Memory};
-use crate::sweep::{self, Executed, Means, SweepError, taken};
+use crate::sweep::{self, Executed, Means, SweepError, pulls, taken};
 
 mod cycle;
 mod page;
+mod sources;
 
 pub use cycle::{Cycle, Cycled};
 pub use page::history;
@@ -83,6 +86,10 @@ pub struct Survey {
     pub memory: Memory,
     /// What recent runs took.
     pub taken: Taken,
+    /// What lists of pins name, and what runs.
+    pub references: References,
+    /// When images were pulled, where the policy asks.
+    pub pulls: PullRecord,
     /// Blob directories without data.
     pub empty_blobs: Vec<crate::inventory::BlobId>,
     /// The moment that everything was decided at.
@@ -103,6 +110,10 @@ pub async fn survey(
     let now = clock.now();
     let memory = state::read(store).await?;
     let taken = taken::read(store, layout, &memory.runs, now).await?;
+    let pulls = match job.policy {
+        Some(policy) if policy.goes_by_pulls() => pulls::read(store).await?,
+        _ => PullRecord::default(),
+    };
     let options = scan::Options { depth, concurrency: store.concurrency(), now };
     let scanned = match layout.keeps() {
         Keeps::Links => None,
@@ -121,8 +132,16 @@ pub async fn survey(
         let aged = by_creation(&inventory, job.policy);
         let cache = job.manifest_cache.as_ref();
         created::created(store.tree(), layout, &mut inventory, &aged, cache, store.progress())?;
-        let rules =
-            Rules { policy: job.policy, grace: job.limits.grace.as_signed(), pins: &memory.pins, now };
+        // After the candidates were listed: what begins to run meanwhile is named.
+        let references = sources::ask(job.policy, clock);
+        let rules = Rules {
+            policy: job.policy,
+            grace: job.limits.grace.as_signed(),
+            pins: &memory.pins,
+            references: &references,
+            pulls: &pulls,
+            now,
+        };
         let marks = graph::mark(&inventory, &rules);
         // Only candidates are worth a closer look.
         store.progress().begin("looking at candidates", None);
@@ -134,7 +153,7 @@ pub async fn survey(
         inspect::blobs(store.tree(), layout, &mut inventory, &unsized_blobs)?;
         inspect::layer_links(store.tree(), layout, &mut inventory, &found.layers)?;
         inspect::histories(store.tree(), layout, &mut inventory, &found.histories)?;
-        Ok(Survey { inventory, marks, memory, taken, empty_blobs, now })
+        Ok(Survey { inventory, marks, memory, taken, references, pulls, empty_blobs, now })
     })
 }
 
@@ -154,6 +173,8 @@ impl Survey {
             policy: job.policy,
             grace: job.limits.grace.as_signed(),
             pins: &self.memory.pins,
+            references: &self.references,
+            pulls: &self.pulls,
             now: self.now,
         }
     }
@@ -193,6 +214,7 @@ impl Survey {
     pub fn plan(&self, store: &ReadStore, layout: &dyn RegistryLayout, job: &Job<'_>) -> Plan {
         let rules = self.rules(job);
         let mut plan = build::build(&self.sources(store, job, &rules), layout);
+        plan.notes = self.notes(job);
         // A directory that holds what is nobody's, or what a registry died while writing, is not empty: to plan its end
         // would be to plan it again in every run.
         // Beside a registry that serves, one that changed within the grace may be empty because a push is about to fill it.
@@ -229,6 +251,8 @@ impl Survey {
             mode: job.mode,
             last: self.memory.last.as_ref(),
             ended: &self.memory.ended,
+            references: &self.references,
+            pulls: &self.pulls,
             now: self.now,
         };
         check_plan(plan, &world)

@@ -236,7 +236,7 @@ async fn carry_out(command: Command) -> CommandResult {
         Command::Audit(args) => audit::run(args).await,
         Command::Plan(args) => plan::run(args).await,
         Command::Explain(args) => explain::run(args).await,
-        Command::Run(args) => run::run(args).await,
+        Command::Run(args) => Box::pin(run::run(args)).await,
         Command::Serve(args) => serve::run(*args).await,
         Command::Restore(args) => restore::run(args).await,
         Command::Status(args) => status::run(args).await,

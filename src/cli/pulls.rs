@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{CommandResult, Failure, StoreArgs, data, json, usage};
+use super::{CommandResult, Failure, StoreArgs, data, json, read_policy, usage};
 use crate::clock::{Clock as _, System};
 use crate::exit::Exit;
 use crate::oci::RepositoryName;
@@ -39,6 +39,9 @@ struct ImportArgs {
     /// The file, or `-` for standard input: notification events, access log or the registry's own log, in any mixture
     #[arg(value_name = "FILE", env = "REGSWEEP_PULLS_FILE")]
     file: Option<PathBuf>,
+    /// The policy, for its `pulls.ignore`
+    #[arg(short, long, value_name = "FILE", env = "REGSWEEP_POLICY")]
+    policy: Option<PathBuf>,
     #[command(flatten)]
     ignore: IgnoreArgs,
 }
@@ -132,7 +135,10 @@ async fn import(mut args: ImportArgs) -> CommandResult {
     }
     let missing = || usage(anyhow::anyhow!("name the file of events or log lines, or - for standard input"));
     let file = args.file.as_ref().ok_or_else(missing)?;
-    let ignored = args.ignore.list()?;
+    let mut ignored = args.ignore.list()?;
+    if let Some(policy) = &args.policy {
+        ignored.extend(&read_policy(policy)?.pulls().ignored);
+    }
     let store = args.store.open_to_change()?;
     let read = if file.as_os_str() == "-" {
         Reader::read(std::io::stdin().lock(), &ignored)

@@ -14,7 +14,7 @@ use crate::config::values::Period;
 use crate::exit::Exit;
 use crate::pipeline::{Cycled, Survey};
 use crate::plan::{Condemned, Mode, Plan, Refusal};
-use crate::policy::Policy;
+use crate::policy::{Policy, Source, SourceKind};
 use crate::report::Problems;
 use crate::report::html::{Contents, Planned, Standing};
 use crate::report::text::{self, Detail, PlanText};
@@ -91,7 +91,7 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
         Some(path) => {
             let (of_plan, plan) = read_plan(path)?;
             // A policy beside a plan must be the one that made it; the checker says so when it is another.
-            (args.cycle.policy.read()?.or(of_plan), plan)
+            (args.cycle.policy.read()?.map_or_else(|| trusted(of_plan, path), |own| Ok(Some(own)))?, plan)
         }
         None => (args.cycle.policy.read()?, None),
     };
@@ -205,6 +205,20 @@ fn read_plan(path: &std::path::Path) -> Result<(Option<Policy>, Option<Plan>), F
         None => None,
     };
     Ok((policy, Some(plan)))
+}
+
+/// The policy that a plan file has in it. A file that somebody hands over says what goes, and that is checked; it does not
+/// say what is run here.
+fn trusted(policy: Option<Policy>, path: &std::path::Path) -> Result<Option<Policy>, Failure> {
+    let commands = |source: &Source| matches!(source.what, SourceKind::Command { .. });
+    match policy {
+        Some(policy) if policy.sources().iter().any(commands) => Err(usage(anyhow::anyhow!(
+            "the policy of {} runs a command to see what is in use, and commands of a plan file are not run: give the \
+             policy itself with -p",
+            path.display()
+        ))),
+        policy => Ok(policy),
+    }
 }
 
 fn after_word(mode: Mode, cycled: &Cycled, executed: &Executed) {

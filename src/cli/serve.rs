@@ -123,7 +123,11 @@ pub(super) async fn run(args: ServeArgs) -> CommandResult {
         }
         None => (None, None),
     };
-    let intake = Arc::new(Intake::of(args.ignore.list()?, board.clone()));
+    let mut ignored = args.ignore.list()?;
+    if let Some(policy) = &policy {
+        ignored.extend(&policy.pulls().ignored);
+    }
+    let intake = Arc::new(Intake::of(ignored, board.clone()));
     let writer = Arc::new(Writer::of(args.cycle.store.clone(), intake.clone(), board.clone()));
     let writing = tokio::spawn(events::write_on(writer.clone()));
     let scheme = if tls.is_some() { "https" } else { "http" };

@@ -4,8 +4,8 @@ use rustc_hash::FxHashSet;
 
 use super::Marker;
 use crate::inventory::{BlobId, Target};
-use crate::oci::{Created, Kind, Role};
-use crate::policy::{Clock, TagFacts, UntaggedFacts};
+use crate::oci::{Created, Kind, Role, TagName};
+use crate::policy::{Clock, Pulled, TagFacts, UntaggedFacts};
 
 impl Marker<'_> {
     /// What is known of the tag with this number.
@@ -22,8 +22,8 @@ impl Marker<'_> {
             name: tag.name.as_str(),
             tagged: tag.tagged,
             pushed: pushed.or(tag.tagged),
+            pulled: self.pulled(Some(&tag.name), manifest),
             created: manifest.map(|id| self.created(id)).unwrap_or_default(),
-            ..TagFacts::default()
         }
     }
 
@@ -32,17 +32,48 @@ impl Marker<'_> {
         let revision = &self.repository.revisions[index];
         UntaggedFacts {
             pushed: revision.pushed,
+            pulled: self.pulled(None, Some(revision.digest)),
             created: self.created(revision.digest),
-            ..UntaggedFacts::default()
         }
+    }
+
+    /// When something was last pulled, where the policy asks: by its tag, by its manifest, or, as clients pull an index and
+    /// then what they need of it, by what the index lists.
+    fn pulled(&self, tag: Option<&TagName>, manifest: Option<BlobId>) -> Pulled {
+        let name = &self.repository.name;
+        if !self.goes_by(Clock::Pulled) {
+            return Pulled::default();
+        }
+        let record = self.rules.pulls;
+        let mut last = tag.and_then(|tag| record.tag(name, tag));
+        let mut seen = FxHashSet::default();
+        let mut pending: Vec<BlobId> = manifest.into_iter().collect();
+        while let Some(id) = pending.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            last = last.max(record.manifest(name, &self.inventory.blobs.digest(id)));
+            let Some(facts) = self.inventory.facts(id).filter(|facts| facts.kind == Kind::Index) else {
+                continue;
+            };
+            let listed =
+                facts.references.iter().filter(|edge| matches!(edge.role, Role::Manifest | Role::Unknown));
+            pending.extend(listed.map(|edge| edge.digest));
+        }
+        Pulled { last, unrecorded: Some(self.recorded) }
+    }
+
+    /// Whether the policy of this repository counts ages by the clock.
+    fn goes_by(&self, clock: Clock) -> bool {
+        let name = self.repository.name.as_str();
+        let governing = self.rules.policy.and_then(|policy| policy.for_repository(name));
+        governing.is_some_and(|governing| governing.clock == clock)
     }
 
     /// When a manifest says that it was created, where the policy asks: by its config, and an index by the newest of
     /// what it lists.
     fn created(&self, manifest: BlobId) -> Created {
-        let name = self.repository.name.as_str();
-        let governing = self.rules.policy.and_then(|policy| policy.for_repository(name));
-        if !governing.is_some_and(|governing| governing.clock == Clock::Created) {
+        if !self.goes_by(Clock::Created) {
             return Created::Unstated;
         }
         let mut newest = Created::Unstated;

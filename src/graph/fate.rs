@@ -1,5 +1,7 @@
 //! What becomes of a manifest, and why.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,8 @@ pub enum Held {
     Young,
     /// Restored a short while ago.
     Pinned,
+    /// A list of pins names it, or something runs it: the source that says so.
+    Named(Arc<str>),
     /// Its repository has a gap.
     Gap,
 }

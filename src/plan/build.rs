@@ -119,6 +119,7 @@ pub fn build(sources: &Sources<'_>, layout: &dyn RegistryLayout) -> Plan {
         condemned,
         freed,
         mends,
+        notes: Vec::new(),
         held_back,
     }
 }

@@ -15,8 +15,10 @@ mod bounds;
 mod decisions;
 mod keeps;
 mod mended;
+mod named;
 mod online;
 mod orders;
+mod pulls;
 mod ranks;
 mod remains;
 mod tagged;
@@ -33,6 +35,7 @@ use crate::graph::Pins;
 use crate::inventory::{BlobId, Inventory, Repository};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::policy::Policy;
+use crate::sources::{PullRecord, References};
 use crate::store::Identity;
 
 /// A plan that the checker has passed. Nothing else can be carried out.
@@ -85,6 +88,10 @@ pub struct World<'w> {
     pub last: Option<&'w Counts>,
     /// When the runs ended that have something in the trash.
     pub ended: &'w BTreeMap<String, Timestamp>,
+    /// What lists of pins name, and what runs.
+    pub references: &'w References,
+    /// When images were pulled.
+    pub pulls: &'w PullRecord,
     /// The present moment.
     pub now: Timestamp,
 }
@@ -100,6 +107,10 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
     let mut refusals = identity(&plan, world);
     refusals.extend(plausible(&plan, world));
     refusals.extend(within_limits(&plan, world));
+    // Validation: a source that does not answer may name anything. What is given back needs none.
+    if !plan.mends {
+        refusals.extend(world.references.failures.iter().cloned().map(Refusal::Source));
+    }
     refusals.extend(assets::of_records(&plan, world));
     let after = After::of(&plan, world.inventory);
     let mut unsafe_steps = order(&plan);
@@ -111,6 +122,7 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
     unsafe_steps.extend(bounds::kept_long_enough(&plan, world));
     unsafe_steps.extend(decisions::along(&plan, &after, world));
     unsafe_steps.extend(decisions::followers(&plan, &after, world));
+    unsafe_steps.extend(named::held(&plan, world));
     unsafe_steps.extend(tagged::let_go(&plan, &after, world));
     unsafe_steps.extend(untagged::let_go(&plan, &after, world));
     unsafe_steps.extend(bounds::unmoved(&plan, world));

@@ -50,6 +50,9 @@ pub struct Plan {
     /// decided afterwards.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mends: bool,
+    /// What it takes for granted of the sources that the policy names, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// What its time has come for, and that stays all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBack>,
@@ -282,6 +285,7 @@ impl Plan {
             condemned: self.condemned.clone(),
             freed: self.freed.clone(),
             mends: self.mends,
+            notes: self.notes.clone(),
             held_back: self.held_back.clone(),
         }
     }

@@ -82,6 +82,9 @@ pub enum Refusal {
          --accept pull_through_cache"
     )]
     PullThroughCache,
+    /// Something that the policy wants to be asked did not answer.
+    #[error("what must not go is not known, so nothing goes: {0}")]
+    Source(String),
     /// The mode does not fit.
     #[error("{0}")]
     Mode(String),
@@ -117,6 +120,7 @@ impl Refusal {
             Self::NothingLeft { .. } => "nothing_left",
             Self::Shrunk { .. } => "shrunk",
             Self::PullThroughCache => "pull_through_cache",
+            Self::Source(_) => "source",
             Self::Mode(_) => "mode",
             Self::NotInFiles { .. } => "not_in_files",
             Self::Unsafe { .. } => "unsafe",

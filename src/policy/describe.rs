@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::policy::rules::{
     Clock, EmptyRepositories, Keep, KeepRule, OrderBy, Protection, RepositoryPolicy, VersionCounts,
 };
+use crate::policy::sources::{Source, SourceKind};
 use crate::policy::verdict::OTHER;
 use crate::policy::{Policy, presets};
 
@@ -12,12 +13,15 @@ impl Policy {
     /// The document in plain words, rule by rule, a line each; ends with a line break.
     pub fn describe(&self) -> String {
         let mut lines = Vec::new();
-        let Protection { tags, repositories } = &self.protect;
+        let Protection { tags, repositories, sources: _ } = &self.protect;
         if !repositories.patterns().is_empty() {
             lines.push(format!("Nothing goes in the repositories {repositories}."));
         }
         if !tags.patterns().is_empty() {
             lines.push(format!("The tags {tags} never go."));
+        }
+        for source in self.sources() {
+            lines.push(describe_source(&source));
         }
         if self.policies.is_empty() {
             lines.push("There are no policies: everything stays.".to_owned());
@@ -78,6 +82,12 @@ impl Policy {
         } else {
             format!("The trash keeps what went for {}.", self.trash_keep)
         });
+        if self.goes_by_pulls() {
+            let max_gap = self.pulls.max_gap;
+            lines.push(format!(
+                "What was pushed before pulls were recorded, or before {max_gap} of which no record tells, counts as pulled then."
+            ));
+        }
         let limits = self.limits;
         lines.push(format!(
             "A plan is refused that takes more than {} of the tags or {} of the bytes{}.",
@@ -86,6 +96,18 @@ impl Policy {
             if limits.repository_may_empty { "" } else { ", or the last tag of a repository" }
         ));
     }
+}
+
+fn describe_source(source: &Source) -> String {
+    let broken = match &source.what {
+        SourceKind::File { max_age: Some(max_age), .. } => {
+            format!("cannot be read or is older than {max_age}")
+        }
+        SourceKind::File { max_age: None, .. } => "cannot be read".to_owned(),
+        SourceKind::Command { timeout, .. } => format!("fails or takes longer than {timeout}"),
+    };
+    let empty = if source.may_be_empty { "" } else { ", or when it names none" };
+    format!("No image goes that {source} names, and none at all when it {broken}{empty}.")
 }
 
 fn describe_policy(policy: &RepositoryPolicy, others_above: bool, lines: &mut Vec<String>) {

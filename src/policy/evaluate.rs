@@ -7,13 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 use crate::config::values::Period;
 use crate::oci::Created;
 use crate::policy::Policy;
+use crate::policy::age::{Age, by_clock};
+use crate::policy::pulls::Pulled;
 use crate::policy::referrers::referrer_subject;
 use crate::policy::rules::{Clock, Keep, OrderBy, RepositoryPolicy};
 use crate::policy::standing::{Member, judge};
 use crate::policy::verdict::{Decision, ExpireReason, KeepReason, OTHER, UNTAGGED, Verdict};
-
-/// The first moment of the year 2000: builders that want the same digest each time write the epoch, or 1980.
-const EARLIEST_CREATED: Timestamp = Timestamp::constant(946_684_800, 0);
 
 /// What is known of a tag. `None` is unknown, which keeps wherever a rule needs the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,8 +23,8 @@ pub struct TagFacts<'a> {
     pub tagged: Option<Timestamp>,
     /// When the manifest was pushed.
     pub pushed: Option<Timestamp>,
-    /// When it was last pulled, if a pull is known.
-    pub pulled: Option<Timestamp>,
+    /// When it was last pulled, as far as anybody knows.
+    pub pulled: Pulled,
     /// When the image says that it was created.
     pub created: Created,
 }
@@ -35,8 +34,8 @@ pub struct TagFacts<'a> {
 pub struct UntaggedFacts {
     /// When it was pushed; `None` is unknown, which keeps.
     pub pushed: Option<Timestamp>,
-    /// When it was last pulled, if a pull is known.
-    pub pulled: Option<Timestamp>,
+    /// When it was last pulled, as far as anybody knows.
+    pub pulled: Pulled,
     /// When the image says that it was created.
     pub created: Created,
 }
@@ -94,9 +93,9 @@ impl Policy {
         for (index, manifest) in manifests.iter().enumerate() {
             let reason = match self.untagged_times(governing.clock, manifest, now) {
                 Err(reason) => reason,
-                Ok((time, newest)) => {
+                Ok((Age { time, open }, newest)) => {
                     known.push((index, newest));
-                    members.push(Member { name: "", time });
+                    members.push(Member { name: "", time, open });
                     KeepReason::TimeUnknown
                 }
             };
@@ -202,7 +201,11 @@ impl Policy {
             let of_class: Vec<&Contender> = contenders.iter().filter(|it| it.class == class).collect();
             let members: Vec<Member<'_>> = of_class
                 .iter()
-                .map(|contender| Member { name: tags[contender.index].name, time: contender.time })
+                .map(|contender| Member {
+                    name: tags[contender.index].name,
+                    time: contender.time,
+                    open: contender.open,
+                })
                 .collect();
             for (contender, verdict) in of_class.iter().zip(judge(rule, order_by, &members, now)) {
                 decisions[contender.index].verdict =
@@ -218,15 +221,16 @@ impl Policy {
         clock: Clock,
         manifest: &UntaggedFacts,
         now: Timestamp,
-    ) -> Result<(Timestamp, Timestamp), KeepReason> {
-        let time = by_clock(clock, manifest.pushed, manifest.pulled, manifest.created);
-        let time = known_past(time, now)?;
+    ) -> Result<(Age, Timestamp), KeepReason> {
+        let age = by_clock(clock, manifest.pushed, manifest.pulled, manifest.created);
+        let age = age.ok_or(KeepReason::TimeUnknown)?;
+        let time = known_past(Some(age.time), now)?;
         // An old image may have been pushed just now.
         if manifest.pushed.is_none() && !self.grace.is_zero() {
             return Err(KeepReason::TimeUnknown);
         }
         let newest = known_past(Some(manifest.pushed.map_or(time, |pushed| pushed.max(time))), now)?;
-        Ok((time, newest))
+        Ok((age, newest))
     }
 
     /// Keeps what would go but is younger than the grace.
@@ -264,6 +268,8 @@ struct Contender {
     class: Option<usize>,
     /// Its time by the policy's clock.
     time: Timestamp,
+    /// It may as well be any earlier time.
+    open: bool,
     /// The newest of its times, which the grace counts from.
     newest: Timestamp,
 }
@@ -278,11 +284,12 @@ impl Contender {
         grace: Period,
         now: Timestamp,
     ) -> Result<Self, KeepReason> {
-        let time = match clock {
-            Clock::Tagged => tag.tagged,
+        let age = match clock {
+            Clock::Tagged => tag.tagged.map(Age::of),
             other => by_clock(other, tag.pushed, tag.pulled, tag.created),
         };
-        let time = known_past(time, now)?;
+        let Age { time, open } = age.ok_or(KeepReason::TimeUnknown)?;
+        known_past(Some(time), now)?;
         // A tag may have been moved just now on to an old manifest: without its time nothing proves it older than
         // the grace.
         if tag.tagged.is_none() && !grace.is_zero() {
@@ -290,26 +297,7 @@ impl Contender {
         }
         let newest = tag.tagged.into_iter().chain(tag.pushed).fold(time, Timestamp::max);
         let newest = known_past(Some(newest), now)?;
-        Ok(Self { index, class, time, newest })
-    }
-}
-
-/// The time of a manifest by a clock, which for an untagged one is never when it was tagged.
-fn by_clock(
-    clock: Clock,
-    pushed: Option<Timestamp>,
-    pulled: Option<Timestamp>,
-    created: Created,
-) -> Option<Timestamp> {
-    match clock {
-        Clock::Tagged | Clock::Pushed => pushed,
-        // A pull is never a reason to go sooner: what was pushed anew after its last pull counts from the push.
-        Clock::Pulled => pushed.max(pulled),
-        Clock::Created => match created {
-            Created::At(at) if at >= EARLIEST_CREATED => Some(at),
-            Created::At(_) | Created::Unstated => pushed,
-            Created::Unreadable => None,
-        },
+        Ok(Self { index, class, time, open, newest })
     }
 }
 

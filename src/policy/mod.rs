@@ -8,6 +8,7 @@ pub mod pattern;
 pub mod presets;
 pub mod referrers;
 
+mod age;
 mod calver;
 mod describe;
 mod document;
@@ -18,6 +19,7 @@ mod pulls;
 mod read;
 mod rules;
 mod shared_text;
+mod sources;
 mod standing;
 mod verdict;
 
@@ -31,11 +33,12 @@ use sha2::{Digest as _, Sha256};
 
 pub use error::{PolicyError, Problem};
 pub use evaluate::{TagFacts, UntaggedFacts};
-pub use pulls::{DEFAULT_MAX_GAP, IgnoreError, IgnoredPulls, Puller};
+pub use pulls::{DEFAULT_MAX_GAP, IgnoreError, IgnoredPulls, PullRules, Pulled, Puller};
 pub use rules::{
     CalendarUnit, Captures, Class, ClassRule, Clock, EmptyRepositories, Keep, KeepRule, Limits, OrderBy,
     Protection, RepositoryLimits, RepositoryPolicy, VersionCounts,
 };
+pub use sources::{Source, SourceKind};
 pub use verdict::{Decision, ExpireReason, KeepReason, Missed, OTHER, UNTAGGED, Verdict};
 
 use crate::config::values::Period;
@@ -46,6 +49,7 @@ pub struct Policy {
     source: Arc<str>,
     origin: Arc<str>,
     protect: Protection,
+    pulls: PullRules,
     policies: Vec<RepositoryPolicy>,
     orphaned_after: Period,
     abandoned_after: Period,
@@ -94,6 +98,22 @@ impl Policy {
     /// What no rule may touch, in any repository.
     pub fn protection(&self) -> &Protection {
         &self.protect
+    }
+
+    /// What is asked before anything goes: `digests_from` and `in_use`, wherever they stand in the document.
+    pub fn sources(&self) -> Vec<Source> {
+        let own = self.policies.iter().flat_map(|policy| &policy.sources);
+        self.protect.sources.iter().chain(own).cloned().collect()
+    }
+
+    /// Whose pulls do not count, and how long a hole in what is known of pulls may be.
+    pub fn pulls(&self) -> &PullRules {
+        &self.pulls
+    }
+
+    /// Whether any age counts from the last pull.
+    pub fn goes_by_pulls(&self) -> bool {
+        self.policies.iter().any(|policy| policy.clock == Clock::Pulled)
     }
 
     /// The policies in file order.

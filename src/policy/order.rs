@@ -34,6 +34,11 @@ impl<'a> Rank<'a> {
 }
 
 impl Rank<'_> {
+    /// Whether only their names part the two, in an order in which time counts.
+    pub(super) fn is_as_new(&self, other: &Self) -> bool {
+        self.time.is_some() && self.time == other.time && self.version == other.version
+    }
+
     /// The major, minor and patch numbers, in a class that is ordered by version: of a calendar version its first three
     /// parts, of captures the first three groups. `None` where one of these is no number.
     pub(super) fn version_numbers(&self) -> Option<[u64; 3]> {

@@ -3,6 +3,7 @@
 use core::net::IpAddr;
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 use regex::Regex;
 
 use crate::config::values::Period;
@@ -21,12 +22,49 @@ pub struct Puller<'p> {
     pub address: Option<IpAddr>,
 }
 
+/// When something was pulled, as far as anybody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pulled {
+    /// The last pull that is known.
+    pub last: Option<Timestamp>,
+    /// Until when nobody looked for pulls: it may have been pulled as late as that.
+    pub unrecorded: Option<Timestamp>,
+}
+
+impl Pulled {
+    /// The last moment at which something that was pushed then may have been pulled, or was pushed; and whether it may as
+    /// well have been any earlier one, because nobody looked. A pull is never a reason to go sooner: what was pushed anew
+    /// after its last pull counts from the push.
+    pub(super) fn latest(self, pushed: Timestamp) -> (Timestamp, bool) {
+        let known = self.last.map_or(pushed, |last| last.max(pushed));
+        match self.unrecorded {
+            Some(until) if until >= known => (until, true),
+            _ => (known, false),
+        }
+    }
+}
+
 /// Pulls that do not count. What is not known of a puller never makes its pull one of them.
 #[derive(Debug, Clone, Default)]
 pub struct IgnoredPulls {
     user_agents: Vec<Wildcard>,
     users: Vec<Wildcard>,
     addresses: Vec<IpNet>,
+}
+
+/// What a policy says of pulls.
+#[derive(Debug, Clone)]
+pub struct PullRules {
+    /// Whose do not count.
+    pub ignored: IgnoredPulls,
+    /// The longest time of which nothing is known of pulls that is taken for one without any.
+    pub max_gap: Period,
+}
+
+impl Default for PullRules {
+    fn default() -> Self {
+        Self { ignored: IgnoredPulls::default(), max_gap: DEFAULT_MAX_GAP }
+    }
 }
 
 /// Why an entry of an ignore list is refused.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::values::{Percentage, Period};
 use crate::policy::pattern::{Group, PatternList};
+use crate::policy::sources::Source;
 
 /// What no rule may touch.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +15,8 @@ pub struct Protection {
     pub tags: PatternList,
     /// Repositories in which nothing goes, untagged manifests included; always empty within a policy.
     pub repositories: PatternList,
+    /// Where images come from that never go.
+    pub sources: Vec<Source>,
 }
 
 /// The rules for the repositories that one entry of `policies` matches.
@@ -37,6 +40,8 @@ pub struct RepositoryPolicy {
     pub limits: RepositoryLimits,
     /// Tags that never go.
     pub protect: PatternList,
+    /// Where images come from that never go, in whatever repository they are.
+    pub sources: Vec<Source>,
     /// Tags that the preset says never go.
     pub preset_protect: PatternList,
     /// How long the trash keeps what this policy removed, where it differs from the document's.

@@ -16,6 +16,8 @@ pub(super) struct Member<'a> {
     pub(super) name: &'a str,
     /// Its time by the policy's clock, not after now.
     pub(super) time: Timestamp,
+    /// It may as well be any earlier time: nothing of the same time is newer for sure.
+    pub(super) open: bool,
 }
 
 /// What the keeps of a class need to know of one member. Counts are from 1, the newest first.
@@ -156,7 +158,10 @@ fn standings(
         .iter()
         .zip(ranks.iter().zip(versions))
         .map(|(member, (rank, version))| {
-            let newer = |rank: &Rank<'_>| sorted.len() - sorted.partition_point(|other| *other <= rank);
+            let newer = |rank: &Rank<'_>| {
+                let older = |other: &&Rank<'_>| *other <= rank || (member.open && other.is_as_new(rank));
+                sorted.len() - sorted.partition_point(older)
+            };
             let rank = rank.as_ref().map(|rank| place(newer(rank)));
             Standing { age: now.duration_since(member.time), rank, version, calendar: BTreeMap::new() }
         })
@@ -209,7 +214,8 @@ fn fill_calendar(unit: CalendarUnit, members: &[Member<'_>], standings: &mut [St
     for (member, standing) in members.iter().zip(standings) {
         let key = bucket(unit, member.time);
         if let (Some(_), Some(rank), Some(found)) = (standing.rank, places.get(&key), newest.get(&key)) {
-            let newest = *found == (member.time, member.name);
+            // The newest of an earlier span, for all that is known.
+            let newest = member.open || *found == (member.time, member.name);
             standing.calendar.insert(unit, Bucket { rank: *rank, newest });
         }
     }
@@ -247,7 +253,7 @@ mod tests {
     /// What is said of each member.
     fn said(rules: Vec<KeepRule>, order_by: &OrderBy, members: &[(&str, &str)]) -> Vec<String> {
         let members: Vec<Member<'_>> =
-            members.iter().map(|(name, time)| Member { name, time: at(time) }).collect();
+            members.iter().map(|(name, time)| Member { name, time: at(time), open: false }).collect();
         let verdicts = judge(&Keep::Any(rules), order_by, &members, at(NOW));
         verdicts.iter().map(ToString::to_string).collect()
     }

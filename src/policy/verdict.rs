@@ -140,6 +140,12 @@ pub enum KeepReason {
     Young,
     /// A restore brought it back a short while ago.
     Pinned,
+    /// A list of pins names it, or something runs it.
+    Named {
+        /// The source that says so, such as `the file pins.txt`.
+        #[serde(with = "shared_text")]
+        by: Arc<str>,
+    },
     /// It is about something that stays.
     Subject,
     /// A referrer whose subject is gone, but not for long.
@@ -289,6 +295,7 @@ impl fmt::Display for KeepReason {
             Self::Gap => formatter.write_str("something of its repository could not be read, kept"),
             Self::Young => formatter.write_str("its link changed within the grace, kept"),
             Self::Pinned => formatter.write_str("restored a short while ago, kept"),
+            Self::Named { by } => write!(formatter, "{by} names it, kept"),
             Self::Subject => formatter.write_str("a referrer of something that stays"),
             Self::Orphaned { age, after } => {
                 write!(formatter, "a referrer without its subject for {}, kept for {after}", age.rough())

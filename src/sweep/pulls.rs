@@ -26,7 +26,7 @@ const SCHEMA: &str = "regsweep/pulls/1";
 const MANY: usize = 16;
 
 /// No listing takes longer.
-const LISTING: SignedDuration = SignedDuration::from_hours(1);
+const LISTING: SignedDuration = SignedDuration::from_mins(15);
 
 /// How often the record is listed anew because some of it was made one meanwhile.
 const LOOKS: usize = 10;

@@ -63,6 +63,8 @@ fn refusals(change: impl FnOnce(&mut Plan, &mut World<'_>)) -> Vec<Refusal> {
         purge_ban: None,
         mode: Mode::Offline,
         last: None,
+        references: &survey.references,
+        pulls: &survey.pulls,
         ended: &survey.memory.ended,
         now: survey.now,
     };

@@ -12,6 +12,7 @@ mod full_disk;
 mod independent;
 mod interleave;
 mod nexus;
+mod page;
 mod properties;
 mod pulls;
 mod registry;

@@ -89,6 +89,18 @@ const EXCEPTIONS: &[(&str, &str, &[&str], &str)] = &[
         "what a scan found is data; what scans is not used",
     ),
     (
+        "graph",
+        "sources",
+        &["PullRecord", "References", "Reference"],
+        "what was read of pulls and of what is in use is data; what reads it is not used",
+    ),
+    (
+        "plan",
+        "sources",
+        &["PullRecord", "References", "Reference"],
+        "what was read of pulls and of what is in use is data; what reads it is not used",
+    ),
+    (
         "plan",
         "store",
         &["Identity", "MultipartUpload"],

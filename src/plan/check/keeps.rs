@@ -15,6 +15,8 @@ use crate::policy::{CalendarUnit, Keep, KeepRule};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
     pub(super) time: Option<Timestamp>,
+    /// It may be any earlier time as well.
+    pub(super) open: bool,
     pub(super) pushed: Option<Timestamp>,
 }
 
@@ -62,7 +64,7 @@ impl<'k> Keeps<'k> {
     }
 
     /// The time by which a manifest is judged, or why it cannot be.
-    fn known(&self, Times { time, pushed }: Times) -> Result<Timestamp, &'static str> {
+    fn known(&self, Times { time, pushed, .. }: Times) -> Result<Timestamp, &'static str> {
         let Some(at) = time else { return Err("nobody knows when it was pushed") };
         if pushed.is_none() && !self.grace.is_zero() {
             return Err("nobody knows when it was pushed");
@@ -85,7 +87,7 @@ impl<'k> Keeps<'k> {
             Err(why) => return Some(why),
         };
         if let Some(Keep::Any(rules)) = self.rule
-            && rules.iter().any(|rule| self.holds(rule, at))
+            && rules.iter().any(|rule| self.holds(rule, at, times.open))
         {
             return Some("its rule for untagged manifests holds it");
         }
@@ -97,20 +99,20 @@ impl<'k> Keeps<'k> {
         most.is_some_and(|most| older >= most).then_some("older ones go first, as many as max_delete lets go")
     }
 
-    fn holds(&self, rule: &KeepRule, at: Timestamp) -> bool {
+    fn holds(&self, rule: &KeepRule, at: Timestamp, open: bool) -> bool {
         match rule {
             KeepRule::Within(age) => self.now.duration_since(at) <= age.as_signed(),
             KeepRule::Last(last) => self.newer(at) < *last,
             KeepRule::Calendar(unit, last) => {
                 let own = span(*unit, at);
                 let next = self.times.get(self.times.partition_point(|other| *other <= at));
-                let newest = next.is_none_or(|next| span(*unit, *next) != own);
+                let newest = open || next.is_none_or(|next| span(*unit, *next) != own);
                 let spans = self.spans.get(unit).map_or(&[][..], Vec::as_slice);
                 newest && count(spans.len() - spans.partition_point(|other| *other <= own)) < *last
             }
             // It counts by version, and these have none: what cannot be counted stays.
             KeepRule::LastVersions(_) => true,
-            KeepRule::All(rules) => rules.iter().all(|rule| self.holds(rule, at)),
+            KeepRule::All(rules) => rules.iter().all(|rule| self.holds(rule, at, open)),
         }
     }
 

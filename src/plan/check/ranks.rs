@@ -14,6 +14,8 @@ use crate::policy::{CalendarUnit, Keep, KeepRule, OrderBy, VersionCounts};
 pub(super) struct Member<'m> {
     pub(super) time: Timestamp,
     pub(super) name: &'m str,
+    /// It may be any earlier time as well, so nothing of this time is newer for sure.
+    pub(super) open: bool,
 }
 
 /// Where a tag stands in the order of its class, the newer the greater: by version, where the class is ordered so, then
@@ -28,7 +30,7 @@ struct Rank<'m> {
 impl<'m> Rank<'m> {
     /// `None` for what a class that is ordered by version cannot count.
     fn of(order: &OrderBy, member: Member<'m>) -> Option<Self> {
-        let Member { name, time } = member;
+        let Member { name, time, .. } = member;
         let version = match order {
             OrderBy::Clock | OrderBy::Name => None,
             OrderBy::Semver | OrderBy::Calver | OrderBy::Captures(_) => Some(Order::read(order, name)?),
@@ -102,7 +104,14 @@ impl<'c> Class<'c> {
         match rule {
             KeepRule::Within(age) => self.at.duration_since(member.time) <= age.as_signed(),
             KeepRule::All(rules) => rules.iter().all(|rule| self.holds(rule, member, rank)),
-            KeepRule::Last(last) => rank.is_none_or(|rank| above(&self.ranks, |other| other <= rank) < *last),
+            KeepRule::Last(last) => rank.is_none_or(|rank| {
+                let level = |other: &Rank<'_>| {
+                    member.open
+                        && rank.time.is_some()
+                        && (&other.version, other.time) == (&rank.version, rank.time)
+                };
+                above(&self.ranks, |other| other <= rank || level(other)) < *last
+            }),
             KeepRule::LastVersions(counts) => {
                 let numbers = rank.and_then(Rank::numbers);
                 numbers.is_none_or(|numbers| self.among_the_last(*counts, numbers))
@@ -129,7 +138,7 @@ impl<'c> Class<'c> {
         let Some(spans) = self.spans.get(&unit) else { return false };
         let late = spans.keys().rev().take_while(|other| **other > own);
         let late = late.take(usize::try_from(last).unwrap_or(usize::MAX)).count();
-        spans.get(&own) == Some(&member) && count(late) < last
+        (member.open || spans.get(&own) == Some(&member)) && count(late) < last
     }
 }
 

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::pulls::{Age, last_pull};
 use super::ranks::{Class, Member};
 use super::times::time_of;
 use super::untagged::orphan_kept;
@@ -91,6 +92,8 @@ struct Judge<'j> {
     repository: &'j Repository,
     /// When each manifest was pushed that the repository has a link of, where that is known.
     pushed: FxHashMap<BlobId, Option<Timestamp>>,
+    /// Since when no pull went unseen.
+    begins: Timestamp,
 }
 
 impl<'j> Judge<'j> {
@@ -103,7 +106,8 @@ impl<'j> Judge<'j> {
     ) -> Self {
         let there = repository.revisions.iter().filter(|revision| revision.link != Link::Missing);
         let pushed = there.map(|one| (one.digest, one.pushed)).collect();
-        Self { after, world, policy, rules, repository, pushed }
+        let begins = world.pulls.begins(world.now, policy.pulls().max_gap);
+        Self { after, world, policy, rules, repository, pushed, begins }
     }
 
     fn judge(&self, going: &[(usize, &'j TagName)], then: Timestamp) -> Vec<Violation> {
@@ -196,26 +200,29 @@ impl<'j> Judge<'j> {
     }
 
     /// A tag's time by the policy's clock and the newest of its times, when all that a rule needs is known and has come.
-    fn times(&self, tag: &Tag, at: Timestamp) -> Result<(Timestamp, Timestamp), &'static str> {
+    fn times(&self, tag: &Tag, at: Timestamp) -> Result<(Age, Timestamp), &'static str> {
         let manifest = match tag.target {
             Target::Manifest(id) => Some(id),
             Target::Missing | Target::Corrupt(_) => None,
         };
         let pushed = manifest.and_then(|id| self.pushed.get(&id).copied().flatten()).or(tag.tagged);
-        let clock = match self.rules.clock {
-            Clock::Tagged => tag.tagged,
-            clock => time_of(self.world.inventory, clock, manifest, pushed),
+        let known = match self.rules.clock {
+            Clock::Tagged => tag.tagged.map(Age::known),
+            Clock::Pulled => pushed.map(|pushed| {
+                last_pull(self.world, self.begins, &self.repository.name, Some(&tag.name), manifest, pushed)
+            }),
+            clock => time_of(self.world.inventory, clock, manifest, pushed).map(Age::known),
         };
-        let Some(time) = clock else { return Err("nobody knows its time") };
+        let Some(age) = known else { return Err("nobody knows its time") };
         // It may have been moved a moment ago to an old manifest.
         if tag.tagged.is_none() && !self.policy.grace().is_zero() {
             return Err("nobody knows when it was written");
         }
-        let newest = [tag.tagged, pushed].into_iter().flatten().fold(time, Timestamp::max);
+        let newest = [tag.tagged, pushed].into_iter().flatten().fold(age.time, Timestamp::max);
         if newest > at {
             return Err("its time lies in the future, so nobody knows its age");
         }
-        Ok((time, newest))
+        Ok((age, newest))
     }
 
     fn standing(&self, at: Timestamp) -> Standing<'j> {
@@ -226,9 +233,13 @@ impl<'j> Judge<'j> {
             let serves = self.serves(tag);
             if self.kept_whole(class).is_some() {
                 counted[usize::from(serves)] += 1;
-            } else if let Ok((time, _)) = self.times(tag, at) {
+            } else if let Ok((age, _)) = self.times(tag, at) {
                 counted[usize::from(serves)] += 1;
-                members.entry((serves, class)).or_default().push(Member { time, name: tag.name.as_str() });
+                members.entry((serves, class)).or_default().push(Member {
+                    time: age.time,
+                    name: tag.name.as_str(),
+                    open: age.open,
+                });
             }
         }
         let ranked = members.into_iter().filter_map(|(bracket, members)| {
@@ -245,8 +256,8 @@ impl<'j> Judge<'j> {
         class: Option<usize>,
         standing: &Standing<'_>,
     ) -> Result<Member<'j>, String> {
-        let (time, newest) = self.times(tag, standing.at)?;
-        let member = Member { time, name: tag.name.as_str() };
+        let (age, newest) = self.times(tag, standing.at)?;
+        let member = Member { time: age.time, name: tag.name.as_str(), open: age.open };
         if let Some(why) = standing.classes.get(&(self.serves(tag), class)).and_then(|one| one.held(member)) {
             return Err(why);
         }

@@ -14,8 +14,11 @@ use crate::oci::{Kind, Role};
 use crate::plan::build::{Sources, TrashItem, build};
 use crate::plan::{Evidence, Reason, SCHEMA};
 use crate::policy::{Decision, ExpireReason, KeepReason, Verdict};
+use crate::sources::pulls::Pull;
+use crate::sources::references::read_references;
 
 mod agreement;
+mod sources;
 mod tagged;
 mod untagged;
 
@@ -60,6 +63,8 @@ struct Scene {
     policy: Policy,
     limits: Limits,
     pins: Vec<Pins>,
+    references: References,
+    pulls: PullRecord,
     mode: Mode,
     last: Option<Counts>,
     store: Identity,
@@ -172,6 +177,8 @@ impl Scene {
             policy,
             limits,
             pins: Vec::new(),
+            references: References::default(),
+            pulls: PullRecord::default(),
             mode: Mode::Offline,
             last: None,
             store,
@@ -236,6 +243,8 @@ impl Scene {
             policy: Some(&self.policy),
             grace: self.limits.grace.as_signed(),
             pins: &self.pins,
+            references: &self.references,
+            pulls: &self.pulls,
             now: now(),
         }
     }
@@ -276,6 +285,8 @@ impl Scene {
             mode: self.mode,
             last: self.last.as_ref(),
             ended: &self.ended,
+            references: &self.references,
+            pulls: &self.pulls,
             now,
         };
         check(plan, &world).err().map(|refused| refused.refusals).unwrap_or_default()

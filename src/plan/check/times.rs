@@ -19,6 +19,7 @@ pub(super) fn time_of(
     pushed: Option<Timestamp>,
 ) -> Option<Timestamp> {
     match clock {
+        // When it was pulled is asked of another.
         Clock::Tagged | Clock::Pushed | Clock::Pulled => pushed,
         Clock::Created => {
             let mut said = Vec::new();

@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::keeps::{Keeps, Times};
+use super::named::Claims;
+use super::pulls::{Age, last_pull};
 use super::remains::alias_targets;
 use super::tagged::follows;
 use super::times::time_of;
@@ -15,7 +17,7 @@ use super::{After, Violation, World};
 use crate::inventory::{BlobId, Link, Repository, Target};
 use crate::oci::{Digest, TagName};
 use crate::plan::Plan;
-use crate::policy::{Policy, RepositoryPolicy};
+use crate::policy::{Clock, Policy, RepositoryPolicy};
 
 /// Validation: what no tag holds goes only where the policy's rule for it lets it go, whatever the plan says of it.
 pub(super) fn let_go(plan: &Plan, after: &After<'_>, world: &World<'_>) -> Vec<Violation> {
@@ -49,7 +51,7 @@ struct Follower {
 
 /// What holds the manifests of a repository, other than the rule for those without a tag.
 struct Standing {
-    /// Held by a tag that stays, by a restore, or by being young: these, and all that belongs to them.
+    /// Held by a tag that stays, by a restore, by a list, or by being young: these, and all that belongs to them.
     held: FxHashSet<BlobId>,
     /// Followers by what they point to, where nothing else holds it.
     followed: FxHashMap<BlobId, Vec<Follower>>,
@@ -72,11 +74,17 @@ impl Judge<'_> {
         let there = self.repository.revisions.iter().filter(|revision| revision.link != Link::Missing);
         let linked: FxHashMap<BlobId, Option<Timestamp>> =
             there.map(|one| (one.digest, one.pushed)).collect();
+        let begins = self.world.pulls.begins(self.world.now, self.policy.pulls().max_gap);
         let now = self.world.now;
         let standing = self.standing(&linked, now);
         let times = |id: BlobId, pushed: Option<Timestamp>| {
-            let time = time_of(self.world.inventory, self.rules.clock, Some(id), pushed);
-            Times { time, pushed }
+            let age = match self.rules.clock {
+                Clock::Pulled => pushed.map(|pushed| {
+                    last_pull(self.world, begins, &self.repository.name, None, Some(id), pushed)
+                }),
+                clock => time_of(self.world.inventory, clock, Some(id), pushed).map(Age::known),
+            };
+            Times { time: age.map(|age| age.time), open: age.is_some_and(|age| age.open), pushed }
         };
         let heads_of = |standing: &Standing| -> Vec<Times> {
             let is_head = |id: BlobId| {
@@ -141,7 +149,7 @@ impl Judge<'_> {
 
     fn standing(&self, linked: &FxHashMap<BlobId, Option<Timestamp>>, at: Timestamp) -> Standing {
         let mut followers = Vec::new();
-        let mut pending = self.young_and_restored(at);
+        let mut pending = self.held_anyway(at);
         for tag in &self.repository.tags {
             let Target::Manifest(target) = tag.target else { continue };
             if let Some((algorithm, hex)) = self.followed_by(&tag.name) {
@@ -179,8 +187,8 @@ impl Judge<'_> {
         Standing { held, followed, children }
     }
 
-    /// Manifests that stay for now, whatever a rule says.
-    fn young_and_restored(&self, at: Timestamp) -> Vec<BlobId> {
+    /// Manifests that stay, whatever a rule says: young ones, restored ones, and those that somebody names.
+    fn held_anyway(&self, at: Timestamp) -> Vec<BlobId> {
         let (world, grace) = (self.world, self.world.limits.grace.as_signed());
         let young = self
             .repository
@@ -196,7 +204,8 @@ impl Judge<'_> {
             .flat_map(|pins| &pins.revisions)
             .filter(|(name, _)| *name == self.repository.name)
             .filter_map(|(_, digest)| world.inventory.blobs.find(digest));
-        young.chain(restored).collect()
+        let named = Claims::of(world).manifests(world, self.repository);
+        young.chain(restored).chain(named).collect()
     }
 
     /// These manifests with all that they refer to and all that belongs to any of them.

@@ -123,6 +123,9 @@ pub(super) fn manifest(
                     "a restore brought it back a short while ago".to_owned(),
                     "when that is over, if nothing pins it",
                 ),
+                Held::Named(by) => {
+                    (format!("{by} names it"), "when that names it no more, if nothing else pins it")
+                }
                 Held::Gap => (
                     "something of its repository could not be read".to_owned(),
                     "when what cannot be read can be read",

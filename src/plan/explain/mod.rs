@@ -241,6 +241,7 @@ fn by_rule(explained: &mut Explained, decision: &Decision, now: Timestamp) {
                 KeepReason::NoPolicy => "when a policy lets go of it".to_owned(),
                 KeepReason::MaxDelete { .. } => "in a later run: as many as may go go before it".to_owned(),
                 KeepReason::Subject => "with what it is about".to_owned(),
+                KeepReason::Named { by } => format!("when {by} names it no more, if no rule keeps it"),
                 KeepReason::Gap => "when what cannot be read can be read".to_owned(),
                 KeepReason::Young | KeepReason::Pinned => "when that is over, if no rule keeps it".to_owned(),
                 reason if ends(reason, now).is_some() => "then, if no other keep holds it".to_owned(),

@@ -2,7 +2,9 @@
 
 mod fields;
 mod order;
+mod pulls;
 mod rules;
+mod sources;
 
 #[cfg(test)]
 mod tests;
@@ -10,7 +12,7 @@ mod tests;
 use std::sync::Arc;
 
 use fields::{
-    Fields, Language, Problems, boolean, did_you_mean, list, not_yet, patterns, quantity, text, whole_number,
+    Fields, Language, Problems, boolean, did_you_mean, list, patterns, quantity, text, whole_number,
 };
 
 use crate::config::values::Period;
@@ -28,6 +30,7 @@ const DOCUMENT: Language = Language {
     known: &[
         "version",
         "protect",
+        "pulls",
         "classes",
         "policies",
         "referrers",
@@ -41,7 +44,7 @@ const DOCUMENT: Language = Language {
 };
 
 const PROTECT: Language =
-    Language { of: "`protect`", known: &["tags", "repositories"], later: &["digests_from", "in_use"] };
+    Language { of: "`protect`", known: &["tags", "repositories", "digests_from", "in_use"], later: &[] };
 
 const POLICY: Language = Language {
     of: "a policy",
@@ -50,7 +53,7 @@ const POLICY: Language = Language {
 };
 
 const POLICY_PROTECT: Language =
-    Language { of: "`protect`", known: &["tags"], later: &["digests_from", "in_use"] };
+    Language { of: "`protect`", known: &["tags", "digests_from", "in_use"], later: &[] };
 
 const POLICY_LIMITS: Language = Language { of: "`limits`", known: &["min_keep", "max_delete"], later: &[] };
 
@@ -118,6 +121,7 @@ fn whole(node: &Node, text: &str, origin: &str, problems: &mut Problems) -> Opti
         source: Arc::from(text),
         origin: Arc::from(origin),
         protect: fields.get("protect").map(|node| protection(node, &PROTECT, problems)).unwrap_or_default(),
+        pulls: fields.get("pulls").map(|node| pulls::pulls(node, problems)).unwrap_or_default(),
         policies,
         orphaned_after: period("referrers", &REFERRERS, "orphaned_after", DEFAULT_ORPHANED_AFTER, problems),
         abandoned_after: period("uploads", &UPLOADS, "abandoned_after", DEFAULT_ABANDONED_AFTER, problems),
@@ -149,6 +153,9 @@ fn protection(node: &Node, language: &Language, problems: &mut Problems) -> Prot
     let Some(fields) = Fields::read(node, language, problems) else {
         return Protection::default();
     };
+    let mut named =
+        fields.get("digests_from").map(|node| sources::digests_from(node, problems)).unwrap_or_default();
+    named.extend(fields.get("in_use").map(|node| sources::in_use(node, problems)).unwrap_or_default());
     let mut optional = |key| {
         let node = fields.get(key)?;
         // An empty list protects nothing, which is what it says.
@@ -160,6 +167,7 @@ fn protection(node: &Node, language: &Language, problems: &mut Problems) -> Prot
     Protection {
         tags: optional("tags").unwrap_or_default(),
         repositories: optional("repositories").unwrap_or_default(),
+        sources: named,
     }
 }
 
@@ -197,7 +205,8 @@ fn repository_policy(
         other: rules.other,
         untagged,
         limits,
-        protect: own.map(|own| own.tags).unwrap_or_default(),
+        protect: own.as_ref().map(|own| own.tags.clone()).unwrap_or_default(),
+        sources: own.map(|own| own.sources).unwrap_or_default(),
         preset_protect: preset.map(|preset| preset.protect.clone()).unwrap_or_default(),
         trash_keep,
     })
@@ -238,17 +247,14 @@ fn clock(node: &Node, problems: &mut Problems) -> Option<Clock> {
     match text(node, "`clock`", problems)? {
         "tagged" => Some(Clock::Tagged),
         "pushed" => Some(Clock::Pushed),
+        "pulled" => Some(Clock::Pulled),
         "created" => Some(Clock::Created),
-        "pulled" => {
-            problems.note(node.place, not_yet("`clock: pulled`"));
-            None
-        }
         other => {
-            let hint = did_you_mean(other, ["tagged", "pushed", "created"].into_iter());
+            let hint = did_you_mean(other, ["tagged", "pushed", "pulled", "created"].into_iter());
             let other = other.escape_debug();
             problems.note(
                 node.place,
-                format!("`clock`: \"{other}\" is none of tagged, pushed and created{hint}"),
+                format!("`clock`: \"{other}\" is none of tagged, pushed, pulled and created{hint}"),
             );
             None
         }

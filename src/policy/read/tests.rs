@@ -262,18 +262,86 @@ policies:
 }
 
 #[test]
-fn what_comes_later_is_refused_by_name() {
+fn sources_say_what_they_are_and_how_fresh() {
     let text = r#"
 version: 1
-protect: { digests_from: [pins.txt], in_use: [] }
+protect:
+  digests_from: [pins.txt, { file: more.txt, max_age: 30d, may_be_empty: true }, {}, 7, { command: x }]
+  in_use:
+    - { file: in-use.txt }
+    - { file: in-use.txt, max_age: 0, timeout: 1min }
+    - { command: "kubectl get pods -A -o 'jsonpath={..image}'", max_age: 1h }
+    - { command: "a 'b" }
+    - { command: "cat a | grep b", timeout: 2d }
+    - { command: " " }
+    - { file: a, command: b }
+    - {}
+pulls:
+  max_gap: 1min
+  ignore: { user_agents: "*", users: [7, ""], addresses: [10.0.0.0/40, 0.0.0.0/0], hosts: [a] }
 policies:
-  - { name: a, repositories: "**", clock: pulled }
+  - { name: a, repositories: "**", clock: pulled, protect: { digests_from: own.txt } }
 "#;
-    insta::assert_snapshot!(refused(text.trim_start()), @"
-    policy.yaml:2:12: `digests_from` is not supported by this version of regsweep yet: remove it, or use a newer version
-    policy.yaml:2:38: `in_use` is not supported by this version of regsweep yet: remove it, or use a newer version
-    policy.yaml:4:43: `clock: pulled` is not supported by this version of regsweep yet: remove it, or use a newer version
-    ");
+    insta::assert_snapshot!(refused(text.trim_start()), @r#"
+    policy.yaml:3:82: the entry of `digests_from` has no `file`: write the path of one
+    policy.yaml:3:86: a path in `digests_from` is a text, and YAML reads this as a number: put it in quotes
+    policy.yaml:3:89: the entry of `digests_from` has no `file`: write the path of one
+    policy.yaml:3:91: unknown key "command"
+    policy.yaml:5:7: the file has no `max_age`: say how old it may be, such as `max_age: 2h`, since what runs changes all the time
+    policy.yaml:6:36: `max_age: 0` makes every file too old: leave it out, or write a time
+    policy.yaml:6:48: `timeout` is for commands; a file has a `max_age`
+    policy.yaml:7:74: `max_age` is for files; a command is run each time
+    policy.yaml:8:18: `command`: a quote is not closed
+    policy.yaml:9:18: `command` is run without a shell, so `|` would be a word like others: write a script, or sh -c '…'
+    policy.yaml:9:45: `timeout` is more than 0 and at most 1h
+    policy.yaml:10:18: `command` names no program
+    policy.yaml:11:7: an entry of `in_use` has either a `file` or a `command`
+    policy.yaml:12:7: an entry of `in_use` has either a `file` or a `command`
+    policy.yaml:14:12: `max_gap` is at least 1h: a registry that nobody asks has nothing to tell
+    policy.yaml:15:26: `user_agents`: `*` ignores everybody, so nothing would ever count as pulled: name who does not count
+    policy.yaml:15:39: an entry of `users` is a text, and YAML reads this as a number: put it in quotes
+    policy.yaml:15:42: an entry of `users` is empty
+    policy.yaml:15:59: `addresses`: `10.0.0.0/40` is neither an address nor a range such as 10.0.0.0/8 or fd00::/8
+    policy.yaml:15:72: `addresses`: `0.0.0.0/0` ignores everybody, so nothing would ever count as pulled: name who does not count
+    policy.yaml:15:84: unknown key "hosts"
+    policy.yaml:17:76: `digests_from` is written as a list, not as text
+    "#);
+}
+
+#[test]
+fn sources_are_read() {
+    let text = "version: 1
+protect:
+  digests_from: [pins.txt, { file: more.txt, max_age: 30d, may_be_empty: true }]
+  in_use:
+    - { file: /run/in-use.txt, max_age: 2h }
+    - { command: \"kubectl get pods -A -o 'jsonpath={..image}'\", timeout: 2min }
+pulls: { max_gap: 7d, ignore: { user_agents: [\"Trivy*\"], users: mirror, addresses: 10.0.0.0/8 } }
+policies:
+  - { name: a, repositories: \"**\", clock: pulled, protect: { digests_from: [own.txt] } }
+";
+    let policy = Policy::parse(text, "policy.yaml").unwrap_or_else(|error| panic!("{error}"));
+    assert!(policy.goes_by_pulls());
+    assert_eq!(policy.pulls().max_gap, Period::from_days(7));
+    let puller = crate::policy::Puller { user: Some("mirror"), ..crate::policy::Puller::default() };
+    assert!(policy.pulls().ignored.covers(&puller));
+    let said: Vec<String> = policy.sources().iter().map(|source| format!("{source} {source:?}")).collect();
+    insta::assert_snapshot!(said.join("\n"), @r#"
+    the file pins.txt Source { what: File { path: "pins.txt", max_age: None }, may_be_empty: false }
+    the file more.txt Source { what: File { path: "more.txt", max_age: Some(Period(2592000s)) }, may_be_empty: true }
+    the file /run/in-use.txt Source { what: File { path: "/run/in-use.txt", max_age: Some(Period(7200s)) }, may_be_empty: false }
+    the command `kubectl get pods -A -o 'jsonpath={..image}'` Source { what: Command { text: "kubectl get pods -A -o 'jsonpath={..image}'", words: ["kubectl", "get", "pods", "-A", "-o", "jsonpath={..image}"], timeout: Period(120s) }, may_be_empty: false }
+    the file own.txt Source { what: File { path: "own.txt", max_age: None }, may_be_empty: false }
+    "#);
+    let described = policy.describe();
+    for sentence in [
+        "No image goes that the file more.txt names, and none at all when it cannot be read or is older than 30d.",
+        "No image goes that the file pins.txt names, and none at all when it cannot be read, or when it names none.",
+        "jsonpath={..image}'` names, and none at all when it fails or takes longer than 2min, or when it names none.",
+        "or before 7d of which no record tells, counts as pulled then.",
+    ] {
+        assert!(described.contains(sentence), "no {sentence:?} in:\n{described}");
+    }
 }
 
 #[test]

@@ -163,6 +163,26 @@ fn treemap(html: &mut String, class: &str, tiles: &[Tile], area: Rectangle) {
 /// A letter of the label is about so wide at most, in units of the picture.
 const LETTER: f64 = 8.0;
 
+/// A tile's name in so many letters. The end of a repository's name tells it from its neighbours.
+fn fitting(tile: &Tile, letters: usize) -> Option<String> {
+    let length = |text: &str| text.chars().count();
+    let last = tile.name.rsplit('/').next().unwrap_or_default();
+    if length(&tile.name) <= letters {
+        Some(tile.name.clone())
+    } else if tile.kind != "repository" {
+        (letters >= 9).then(|| shortened(&tile.name, letters))
+    } else if length(last) <= letters {
+        let skipped = length(&tile.name) - (letters - 1).max(length(last));
+        let rest: String = tile.name.chars().skip(skipped).collect();
+        Some(if length(&rest) < letters { format!("…{rest}") } else { last.to_owned() })
+    } else {
+        (letters >= 9).then(|| {
+            let skipped = length(&tile.name) - (letters - 1);
+            format!("…{}", tile.name.chars().skip(skipped).collect::<String>())
+        })
+    }
+}
+
 fn label(html: &mut String, tile: &Tile, at: &Rectangle) {
     #[expect(
         clippy::cast_possible_truncation,
@@ -170,17 +190,10 @@ fn label(html: &mut String, tile: &Tile, at: &Rectangle) {
         reason = "a width is small and no less than 0"
     )]
     let letters = ((at.width - 14.0).max(0.0) / LETTER) as usize;
-    let fits = tile.name.chars().count() <= letters;
-    if at.height < 24.0 || letters < 6 || (!fits && letters < 9) {
+    if at.height < 24.0 || letters < 6 {
         return;
     }
-    // The end of a name tells it from its neighbours.
-    let name = if fits {
-        tile.name.clone()
-    } else {
-        let skipped = tile.name.chars().count() - letters + 1;
-        format!("…{}", tile.name.chars().skip(skipped).collect::<String>())
-    };
+    let Some(name) = fitting(tile, letters) else { return };
     // An SVG within cuts off what a wider font than expected would write across the edge.
     let _ = write!(
         html,

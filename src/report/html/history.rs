@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::markup::Escaped;
 use super::{Page, RunLine, RunOutcome};
 use crate::report::shell_word;
-use crate::report::text::{bytes, counted, moment, number};
+use crate::report::text::{bytes, counted, moment, number, step_counts};
 
 /// Failed steps of a run that are named.
 const FAILED: usize = 3;
@@ -57,8 +57,7 @@ fn outcome(run: &RunLine) -> (String, String) {
         RunOutcome::Restored => return ("brought back".into(), String::new()),
         RunOutcome::Ended(executed) => executed,
     };
-    let mut said: Vec<String> =
-        executed.done.iter().map(|(name, count)| format!("{} {}", number(*count), Escaped(name))).collect();
+    let mut said = step_counts(|name| executed.done.get(name).copied().unwrap_or(0));
     if said.is_empty() {
         said.push("nothing to do".into());
     }

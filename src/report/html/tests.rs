@@ -86,7 +86,7 @@ fn hostile() -> Page {
     page.notices = vec![Notice { attention: Attention::Look, text: HOSTILE.into() }];
     let left = crate::sweep::Left { step: HOSTILE.into(), why: HOSTILE.into() };
     let mut executed = Executed { failed: vec![left], ..Executed::default() };
-    executed.done.insert(HOSTILE.into(), 1);
+    executed.done.insert("untag".into(), 1);
     page.history.runs = vec![run(RunOutcome::Ended(executed)), run(RunOutcome::Unfinished)];
     page.history.trash =
         vec![TrashLine { run: HOSTILE.into(), amount: Amount { objects: 1, bytes: 2 }, until: None }];

@@ -99,6 +99,9 @@ pub fn plan(said: &PlanText<'_>) -> String {
         Mode::Online => "online: links go now; data goes when nothing has named it for the grace",
     };
     let _ = writeln!(text, "{assumption}; grace {}, trash kept {}", header.grace, header.trash_keep);
+    for note in &plan.notes {
+        let _ = writeln!(text, "{note}");
+    }
     if plan.steps.is_empty() {
         text.push_str("nothing to do\n");
     } else {

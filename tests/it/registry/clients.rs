@@ -39,7 +39,7 @@ fn image(layout: &mut Layout, world: &mut World, repository: &str, seed: &str, f
 }
 
 /// A single image and an index of two, each pushed by skopeo.
-fn push_with_skopeo(registry: &Registry, layout: &mut Layout) -> World {
+pub fn push_with_skopeo(registry: &Registry, layout: &mut Layout) -> World {
     let mut world = World::default();
     let repository = "skopeo/app";
     for (prefix, fate) in [("kept", Fate::Kept), ("dropped", Fate::Removed)] {

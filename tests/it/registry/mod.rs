@@ -18,6 +18,7 @@ mod clients;
 mod collect;
 mod harness;
 mod online;
+mod pulled;
 mod restore;
 mod sweep;
 

@@ -92,6 +92,14 @@ impl Storage<'_> {
     }
 }
 
+/// Whether each request is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessLog {
+    #[default]
+    Off,
+    On,
+}
+
 /// How the registry is configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
@@ -103,6 +111,8 @@ pub struct Options {
     pub cache_in_redis: Option<u16>,
     /// `storage.delete.enabled: false`.
     pub delete_disabled: bool,
+    /// `log.accesslog.disabled`.
+    pub access_log: AccessLog,
     /// Posts its events here.
     pub notify: Option<Notify>,
 }
@@ -260,7 +270,7 @@ fn configuration_text(
     });
     format!(
         "version: 0.1
-log: {{ level: warn, accesslog: {{ disabled: true }} }}
+log: {{ level: warn, accesslog: {{ disabled: {no_access_log} }} }}
 storage:
   {driver}
   delete: {{ enabled: {delete_enabled} }}
@@ -277,5 +287,6 @@ validation: {{ manifests: {{ urls: {{ allow: [\"^https://vendor.example/\"] }} }
         driver = storage.driver(),
         read_only = options.read_only,
         delete_enabled = !options.delete_disabled,
+        no_access_log = options.access_log == AccessLog::Off,
     )
 }
