@@ -281,7 +281,7 @@ async fn audit(objects: u64) {
         mode: Mode::Online,
         manifest_cache: None,
         purge_ban: None,
-        database: None,
+        database: regsweep::evidence::Database::default(),
     };
     let start = Instant::now();
     let survey = pipeline::survey(store.read(), &Distribution, &job, Depth::Everything, &System)
