@@ -16,6 +16,7 @@ use crate::clock::System;
 use crate::config::registry::Secret;
 use crate::config::values::{Percentage, Period};
 use crate::exit::Exit;
+use crate::policy::{IgnoredPulls, Policy};
 use crate::sidecar::board::Board;
 use crate::sidecar::events::Intake;
 use crate::sidecar::guard::Guard;
@@ -183,6 +184,15 @@ impl ServeArgs {
             )));
         }
         Ok(())
+    }
+
+    /// Whose pulls do not count, by the command line and the policy.
+    fn ignored(&self, policy: Option<&Policy>) -> Result<IgnoredPulls, Failure> {
+        let mut ignored = self.ignore.list()?;
+        if let Some(policy) = policy {
+            ignored.extend(&policy.pulls().ignored);
+        }
+        Ok(ignored)
     }
 
     async fn listen(&self) -> Result<(TcpListener, SocketAddr), Failure> {

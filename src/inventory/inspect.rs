@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::record::link_state;
 use super::scan::join;
-use super::{BlobId, History, Inventory, Link};
+use super::{BlobId, History, Inventory, LayerLink, Link};
 use crate::layout::distribution::{self, Part};
 use crate::layout::{Directory, Entry, RegistryLayout};
 use crate::oci::Digest;
@@ -63,9 +63,6 @@ pub fn blobs(
     Ok(empty)
 }
 
-/// What was asked of one link, and the answer; `None` when it was known already.
-type Look = Option<(Digest, Asked)>;
-
 /// Asks what the layer links at these places (repository and layer, by index) look like.
 ///
 /// # Errors
@@ -78,35 +75,29 @@ pub fn layer_links(
 ) -> Result<(), StoreError> {
     // Links of one repository are next to each other, so that each group has one open directory.
     let groups: Vec<&[(usize, usize)]> = places.chunk_by(|one, next| one.0 == next.0).collect();
-    let found: Vec<Vec<Look>> = groups
+    let found: Vec<Vec<LayerLink>> = groups
         .into_par_iter()
         .map(|group| {
             let repository = &inventory.repositories[group[0].0];
             let near = tree.near(&distribution::repository_part(repository.name.as_str(), Part::Layers));
             let one = |&(_, layer): &(usize, usize)| {
-                if repository.layers[layer].changed.is_some() {
-                    return Ok(None);
+                let mut layer = repository.layers[layer];
+                let digest = inventory.blobs.digest(layer.digest);
+                let entry = Entry::LayerLink { repository: repository.name.as_str(), digest };
+                if let (None, Some(key)) = (layer.changed(), layout.key(&entry)) {
+                    match look(near.stat(&key))? {
+                        Asked::There(meta) => layer.look(link_state(&digest, meta.size), Some(meta.changed)),
+                        Asked::Absent => layer.look(Link::Missing, None),
+                        Asked::Denied => layer.look(Link::Unknown, None),
+                    }
                 }
-                let digest = inventory.blobs.digest(repository.layers[layer].digest);
-                let Some(key) =
-                    layout.key(&Entry::LayerLink { repository: repository.name.as_str(), digest })
-                else {
-                    return Ok(None);
-                };
-                Ok(Some((digest, look(near.stat(&key))?)))
+                Ok(layer)
             };
             group.par_iter().map(one).collect::<Result<_, StoreError>>()
         })
         .collect::<Result<_, StoreError>>()?;
     for (&(repository, layer), found) in places.iter().zip(found.into_iter().flatten()) {
-        if let Some((digest, asked)) = found {
-            let layer = &mut inventory.repositories[repository].layers[layer];
-            (layer.link, layer.changed) = match asked {
-                Asked::There(meta) => (link_state(&digest, meta.size), Some(meta.changed)),
-                Asked::Absent => (Link::Missing, None),
-                Asked::Denied => (Link::Unknown, None),
-            };
-        }
+        inventory.repositories[repository].layers[layer] = found;
     }
     Ok(())
 }

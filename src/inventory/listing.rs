@@ -102,14 +102,18 @@ pub(super) fn detect(bucket: &Bucket, url: &str) -> Result<(), ScanError> {
         return Ok(());
     }
     let root = level(bucket, "")?;
-    let names: Vec<&str> = root.prefixes.iter().map(|prefix| prefix.trim_end_matches('/')).take(5).collect();
+    let names: Vec<&str> = root.prefixes.iter().map(|prefix| prefix.trim_end_matches('/')).collect();
+    // A run that took the last repository has left nothing but what undoes it.
+    if names.contains(&STATE_DIRECTORY) && !names.contains(&"content") {
+        return Ok(());
+    }
     let advice = if names.is_empty() {
         " Nothing begins with that prefix.".to_owned()
     } else if names.iter().any(|name| name.starts_with("vol-")) {
         " It looks like a part of a Nexus blob store: name the prefix below which metadata.properties is."
             .to_owned()
     } else {
-        format!(" What is there: {}.", names.join(", "))
+        format!(" What is there: {}.", names[..names.len().min(5)].join(", "))
     };
     Err(ScanError::NoRegistry(format!(
         "no registry at {url}: no key begins with {DISTRIBUTION_ROOT}/repositories or {DISTRIBUTION_ROOT}/blobs below \

@@ -17,6 +17,7 @@ mod batch;
 pub mod created;
 pub mod inspect;
 mod lanes;
+mod layer_link;
 mod links;
 mod listing;
 pub mod manifest_cache;
@@ -27,6 +28,7 @@ mod table;
 mod walk;
 
 pub use assets::{Asset, Assets, Standing};
+pub use layer_link::LayerLink;
 pub use table::{BlobId, BlobSet, BlobTable};
 
 /// How much of every object is asked for.
@@ -186,17 +188,6 @@ pub enum Link {
     Missing,
     /// Nobody asked.
     Unknown,
-}
-
-/// A blob's membership in a repository.
-#[derive(Debug, Clone, Copy)]
-pub struct LayerLink {
-    /// The blob.
-    pub digest: BlobId,
-    /// What its link looks like.
-    pub link: Link,
-    /// When the link last changed, whole seconds since 1970, where somebody asked.
-    pub changed: Option<Timestamp>,
 }
 
 /// A layer link that stands for another digest.

@@ -126,7 +126,7 @@ impl Recorder {
         let draft = self.draft(repository);
         if matches!(digest, Digest::Sha256(_)) {
             let link = meta.map_or(Link::Unknown, |meta| link_state(&digest, meta.size));
-            draft.layers.push(LayerLink { digest: id, link, changed: meta.map(|meta| meta.changed) });
+            draft.layers.push(LayerLink::new(id, link, meta.map(|meta| meta.changed)));
         } else {
             draft.aliases.push(Alias {
                 alias: id,

@@ -20,14 +20,15 @@ impl BlobId {
 }
 
 const UNKNOWN_SIZE: u64 = u64::MAX;
-const UNKNOWN_TIME: i64 = i64::MIN;
+const UNKNOWN_TIME: u32 = u32::MAX;
 
-/// Digests, interned. About 54 bytes a row: 32 of digest, 8 of size, 8 of time, 1 of flags, 5 of index.
+/// Digests, interned. About 50 bytes a row: 32 of digest, 8 of size, 4 of time, 1 of flags, 5 of index.
 #[derive(Debug, Default)]
 pub struct BlobTable {
     digests: Vec<[u8; 32]>,
     sizes: Vec<u64>,
-    changed: Vec<i64>,
+    /// Seconds since 1970.
+    changed: Vec<u32>,
     present: Vec<bool>,
     index: HashTable<u32>,
     /// A sha512 row keeps its first half in `digests` and its whole here.
@@ -101,7 +102,8 @@ impl BlobTable {
     /// Notes what the store says of the data. It overrides what descriptors state.
     pub fn measure(&mut self, id: BlobId, size: u64, changed: Timestamp) {
         self.sizes[id.index()] = size;
-        self.changed[id.index()] = changed.as_second();
+        let second = changed.as_second().clamp(0, i64::from(UNKNOWN_TIME - 1));
+        self.changed[id.index()] = u32::try_from(second).unwrap_or(UNKNOWN_TIME - 1);
     }
 
     /// Notes what a descriptor states, where the store has not said it.
@@ -111,10 +113,10 @@ impl BlobTable {
         }
     }
 
-    /// When the data last changed, whole seconds, where the store was asked.
+    /// When the data last changed, in whole seconds from 1970 to 2105, where the store was asked.
     pub fn changed(&self, id: BlobId) -> Option<Timestamp> {
         let second = self.changed[id.index()];
-        (second != UNKNOWN_TIME).then(|| Timestamp::from_second(second).unwrap_or(Timestamp::MAX))
+        (second != UNKNOWN_TIME).then(|| Timestamp::from_second(i64::from(second)).unwrap_or(Timestamp::MAX))
     }
 
     /// Every row.

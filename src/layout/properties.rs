@@ -92,8 +92,12 @@ impl Properties {
             if !text.is_empty() && !matches!(text.last(), Some(b'\n' | b'\r')) {
                 text.push(b'\n');
             }
-            // A line that is still open would be continued by what comes next.
+            // A line that is still open would be continued by what comes next. After a carriage return the first line feed
+            // ends the same line.
             if self.open {
+                if text.last() == Some(&b'\r') {
+                    text.push(b'\n');
+                }
                 text.push(b'\n');
             }
             text.extend(line);
@@ -331,6 +335,15 @@ mod tests {
             prop::collection::vec(any::<u8>(), 0..3),
         ];
         prop::collection::vec(part, 0..16).prop_map(|parts| parts.concat())
+    }
+
+    #[test]
+    fn an_entry_was_read_as_the_rest_of_a_line_that_a_carriage_return_left_open() {
+        for open in ["a=b\\", "a=b\\\n", "a=b\\\r", "a=b\\\r\n", "\\\r"] {
+            let after = read(open).with("deleted", "");
+            assert_eq!(after.get("deleted"), Some(""), "{open:?}");
+            assert_eq!(after.get("a"), read(open).get("a"), "{open:?}");
+        }
     }
 
     proptest! {

@@ -256,11 +256,11 @@ impl Builder<'_> {
                 continue;
             }
             let digest = inventory.blobs.digest(layer.digest);
-            if layer.link == Link::Missing {
+            if layer.link() == Link::Missing {
                 self.remove_directory(&Directory::LayerLink { repository: repository.name.as_str(), digest });
-            } else if !rules.young(layer.changed) && !self.young.contains(layer.digest) {
+            } else if !rules.young(layer.changed()) && !self.young.contains(layer.digest) {
                 let action = Action::Unlink { repository: repository.name.clone(), digest };
-                self.push(action, reason(layer.digest), layer.changed);
+                self.push(action, reason(layer.digest), layer.changed());
             }
         }
         for alias in &repository.aliases {
@@ -316,7 +316,8 @@ impl Builder<'_> {
         let tags_left = marked.tags.iter().any(|decision| !decision.is_expired());
         let manifests_left = marked.revisions.iter().any(|fate| matches!(fate, Fate::Kept(_)));
         let young_links = repository.layers.iter().any(|layer| {
-            layer.link != Link::Missing && (rules.young(layer.changed) || self.young.contains(layer.digest))
+            layer.link() != Link::Missing
+                && (rules.young(layer.changed()) || self.young.contains(layer.digest))
         }) || repository.aliases.iter().any(|alias| rules.young(alias.changed));
         let has_parts = repository.parts != crate::inventory::Parts::default();
         if wanted

@@ -12,7 +12,7 @@ use crate::inventory::{BlobId, BlobSet, Body, Inventory, Link};
 pub struct Candidates {
     /// Blobs that nothing needs.
     pub blobs: Vec<BlobId>,
-    /// Layer links that nothing in their repository needs, as repository and layer indexes.
+    /// Layer links that nothing in their repository needs and that were listed by name only, as repository and layer indexes.
     pub layers: Vec<(usize, usize)>,
     /// Repositories of which a tag or a manifest goes.
     pub histories: Vec<usize>,
@@ -41,6 +41,8 @@ pub fn candidates(inventory: &Inventory, marks: &Marks, trash: &[TrashItem], tak
                 .layers
                 .iter()
                 .enumerate()
+                // A bucket's listing has told everything of every link, and there may be hundreds of millions.
+                .filter(|(_, layer)| layer.changed().is_none())
                 .filter(|(_, layer)| {
                     // One that a run took has left its directory: whether it is there again is asked.
                     !marked.needed.contains(&layer.digest)
@@ -76,8 +78,8 @@ pub fn in_grace(inventory: &Inventory, marks: &Marks, rules: &Rules<'_>) -> Blob
     }
     for repository in &inventory.repositories {
         for layer in &repository.layers {
-            let linked = !matches!(layer.link, Link::Missing);
-            if linked && !marks.live.contains(layer.digest) && rules.young(layer.changed) {
+            let linked = !matches!(layer.link(), Link::Missing);
+            if linked && !marks.live.contains(layer.digest) && rules.young(layer.changed()) {
                 young.insert(layer.digest);
             }
         }
@@ -97,7 +99,7 @@ pub fn in_grace(inventory: &Inventory, marks: &Marks, rules: &Rules<'_>) -> Blob
 pub(super) fn linked(inventory: &Inventory) -> BlobSet {
     let mut linked = BlobSet::for_table(&inventory.blobs);
     for repository in &inventory.repositories {
-        for layer in repository.layers.iter().filter(|layer| layer.link != Link::Missing) {
+        for layer in repository.layers.iter().filter(|layer| layer.link() != Link::Missing) {
             linked.insert(layer.digest);
         }
         for revision in repository.revisions.iter().filter(|revision| revision.link != Link::Missing) {

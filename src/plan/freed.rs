@@ -12,7 +12,7 @@ pub(super) fn freed(inventory: &Inventory, marks: &Marks, swept: &[BlobId], step
     let mut holders: FxHashMap<BlobId, Vec<usize>> = swept.iter().map(|id| (*id, Vec::new())).collect();
     for (index, repository) in inventory.repositories.iter().enumerate() {
         let links =
-            repository.layers.iter().filter(|layer| layer.link != Link::Missing).map(|layer| layer.digest);
+            repository.layers.iter().filter(|layer| layer.link() != Link::Missing).map(|layer| layer.digest);
         let revisions =
             repository.revisions.iter().filter(|revision| revision.link != Link::Missing).map(|r| r.digest);
         for id in links.chain(revisions) {

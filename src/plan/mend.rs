@@ -202,7 +202,7 @@ impl Builder<'_> {
             return;
         }
         let linked =
-            repository.layers.iter().filter(|layer| layer.link != Link::Missing).map(|layer| layer.digest);
+            repository.layers.iter().filter(|layer| layer.link() != Link::Missing).map(|layer| layer.digest);
         let manifests =
             repository.revisions.iter().filter(|one| one.link != Link::Missing).map(|one| one.digest);
         let mut there: FxHashSet<BlobId> = linked.chain(manifests).collect();

@@ -112,7 +112,7 @@ pub fn usage(inventory: &Inventory, marks: &Marks) -> Usage {
 /// Every blob with data that a repository links, each once.
 fn links(inventory: &Inventory, index: usize) -> Vec<BlobId> {
     let repository = &inventory.repositories[index];
-    let layers = repository.layers.iter().filter(|layer| layer.link != Link::Missing);
+    let layers = repository.layers.iter().filter(|layer| layer.link() != Link::Missing);
     let revisions = repository.revisions.iter().filter(|revision| revision.link != Link::Missing);
     let mut found: Vec<BlobId> = layers
         .map(|layer| layer.digest)

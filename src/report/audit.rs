@@ -364,11 +364,11 @@ impl<'c> Classifier<'c> {
                 }
             };
         for layer in &repository.layers {
-            match layer.link {
+            match layer.link() {
                 Link::Missing => {}
                 Link::Damaged { size } => found.push((Class::CorruptLink, size)),
                 Link::Whole | Link::Unknown => {
-                    found.push((class(layer.digest, layer.digest, layer.changed), LINK_BYTES));
+                    found.push((class(layer.digest, layer.digest, layer.changed()), LINK_BYTES));
                 }
             }
         }

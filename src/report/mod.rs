@@ -161,7 +161,7 @@ impl Problems {
             self.dangling_tags.push(DanglingTag { repository: name(), tag: tag.name.clone(), target });
         }
         for layer in &repository.layers {
-            if let Link::Damaged { size } = layer.link {
+            if let Link::Damaged { size } = layer.link() {
                 let what = format!("layer {}", digest(layer.digest));
                 self.corrupt_links.push(CorruptLink { repository: name(), what, size });
             }
@@ -210,7 +210,7 @@ impl<'a> Links<'a> {
             layers: repository
                 .layers
                 .iter()
-                .filter(|layer| linked(layer.link))
+                .filter(|layer| linked(layer.link()))
                 .map(|layer| layer.digest)
                 .chain(repository.aliases.iter().map(|alias| alias.alias))
                 .collect(),

@@ -42,7 +42,7 @@ pub enum Declined {
 #[derive(Debug)]
 pub struct Intake {
     waiting: Mutex<Waiting>,
-    ignored: IgnoredPulls,
+    ignored: Mutex<Arc<IgnoredPulls>>,
     board: Arc<Board>,
 }
 
@@ -58,7 +58,12 @@ struct Waiting {
 impl Intake {
     /// An intake that leaves out the pulls of those who do not count.
     pub fn of(ignored: IgnoredPulls, board: Arc<Board>) -> Self {
-        Self { waiting: Mutex::default(), ignored, board }
+        Self { waiting: Mutex::default(), ignored: Mutex::new(Arc::new(ignored)), board }
+    }
+
+    /// Leaves out these from now on.
+    pub fn ignore(&self, ignored: IgnoredPulls) {
+        *self.ignored.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(ignored);
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -85,7 +90,8 @@ impl Intake {
     }
 
     fn add(&self, body: &[u8], now: Timestamp) -> Result<Counts, Declined> {
-        let observed = read_events(body, &self.ignored)?;
+        let ignored = self.ignored.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let observed = read_events(body, &ignored)?;
         let mut waiting = self.waiting();
         let stuck = waiting.failing.is_some_and(|since| now.duration_since(since) >= FAILING);
         if stuck || waiting.record.entries() >= MOST {
@@ -249,5 +255,9 @@ mod tests {
         intake.take(pull("x", "2026-03-01T11:00:00Z").as_bytes(), now).unwrap();
         assert_eq!(intake.entries(), 0);
         assert_eq!(intake.board.facts().totals.events.ignored, 1);
+        // The policy has changed.
+        intake.ignore(IgnoredPulls::default());
+        intake.take(pull("x", "2026-03-01T11:00:00Z").as_bytes(), now).unwrap();
+        assert_eq!(intake.entries(), 1);
     }
 }

@@ -19,6 +19,7 @@ pub mod cache;
 mod held;
 pub mod journal;
 pub mod lease;
+mod look;
 mod place;
 pub mod pulls;
 pub mod recover;
@@ -267,14 +268,16 @@ impl Progress<'_> {
         let Self { plan, hand, held, .. } = self;
         let steps = &plan.steps;
         // Each is looked at once more, immediately before: what changed since it was listed is left alone.
-        let prepare = |index: usize| {
-            if held.holds(&steps[index].action) {
-                return Err(Outcome::Skipped(HELD.into()));
-            }
-            hand.prepare(index, &steps[index])
-        };
-        let prepared: Vec<(usize, Result<Intent, Outcome>)> =
-            workers.install(|| range.into_par_iter().map(|index| (index, prepare(index))).collect());
+        let prepared: Vec<(usize, Result<Intent, Outcome>)> = workers.install(|| {
+            let seen = hand.look(steps[range.clone()].iter().filter(|step| !held.holds(&step.action)));
+            let prepare = |index: usize| {
+                if held.holds(&steps[index].action) {
+                    return Err(Outcome::Skipped(HELD.into()));
+                }
+                hand.prepare(index, &steps[index], &seen)
+            };
+            range.into_par_iter().map(|index| (index, prepare(index))).collect()
+        });
         let mut ready = Vec::new();
         for (index, prepared) in prepared {
             match prepared {

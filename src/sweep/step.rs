@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::journal::{Intent, Moved, Outcome, SavedBody, SavedLink};
+use super::look::{self, Seen};
 use super::place::{blob_place, stop_at};
 use super::trash;
 use crate::inventory::LooseFile;
@@ -51,8 +52,18 @@ impl Hand<'_> {
         self.store.read().tree()
     }
 
-    /// Looks at what the step is about, and gathers what undoing it needs.
-    pub(super) fn prepare(&self, index: usize, step: &Step) -> Result<Intent, Outcome> {
+    /// Looks at the data that the steps sweep, as far as it can be seen together.
+    pub(super) fn look<'s>(&self, steps: impl Iterator<Item = &'s Step>) -> Seen {
+        let Tree::Bucket(bucket) = self.tree() else { return Seen::default() };
+        let key = |step: &Step| match &step.action {
+            Action::Sweep { digest, .. } => self.layout.key(&Entry::BlobData { digest: *digest }),
+            _ => None,
+        };
+        look::look(bucket, steps.filter_map(key).collect())
+    }
+
+    /// Looks at what the step is about, unless it was seen just now, and gathers what undoing it needs.
+    pub(super) fn prepare(&self, index: usize, step: &Step, seen: &Seen) -> Result<Intent, Outcome> {
         let intent = Intent { step: index, fencing: self.fencing, links: Vec::new(), data: Vec::new() };
         let changed = step.evidence.changed;
         let prepared = match &step.action {
@@ -67,7 +78,7 @@ impl Hand<'_> {
                 self.key(&entry).and_then(|key| self.save(intent, &key, changed))
             }
             Action::Sweep { digest, size, manifest } => {
-                self.prepare_sweep(intent, digest, *size, *manifest, changed)
+                self.prepare_sweep(intent, digest, *size, *manifest, changed, seen)
             }
             Action::Abandon { files } => self.prepare_files(intent, files, false),
             Action::Discard { files } => self.prepare_files(intent, files, true),
@@ -182,9 +193,11 @@ impl Hand<'_> {
         size: u64,
         manifest: bool,
         changed: Option<Timestamp>,
+        seen: &Seen,
     ) -> Prepared {
         let key = self.key(&Entry::BlobData { digest: *digest })?;
-        let Some(meta) = self.tree().stat(&key)? else {
+        let seen = seen.get(&key).copied();
+        let Some(meta) = seen.map_or_else(|| self.tree().stat(&key), |meta| Ok(Some(meta)))? else {
             return Err(Leave::Skip(GONE.into()));
         };
         if meta.kind != Kind::File {
@@ -245,10 +258,7 @@ impl Hand<'_> {
         steps: &[Step],
         intents: &[Intent],
     ) -> Vec<(usize, Outcome)> {
-        let copied: Vec<Result<(), StoreError>> = intents
-            .par_iter()
-            .map(|intent| intent.data.iter().try_for_each(|moved| trash::copy_to_trash(bucket, moved)))
-            .collect();
+        let copied = trash::copy_all_to_trash(bucket, intents);
         let ready = intents.iter().zip(&copied).filter(|(_, copied)| copied.is_ok());
         let mut keys: Vec<(usize, &str)> = Vec::new();
         let mut later: Vec<(usize, &SavedLink)> = Vec::new();

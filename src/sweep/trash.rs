@@ -11,13 +11,15 @@ use std::os::fd::OwnedFd;
 use futures::StreamExt;
 use md5::{Digest as _, Md5};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use rayon::prelude::*;
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::SweepError;
-use super::journal::{Moved, SavedLink};
+use super::journal::{Intent, Moved, SavedLink};
+use super::{SweepError, look};
 use crate::store::{
-    Bucket, LocalTree, MultipartUpload, STATE_DIRECTORY, StoreError, Tree, WriteStore, is_absence, state_path,
+    Bucket, LocalTree, Meta, MultipartUpload, STATE_DIRECTORY, StoreError, Tree, WriteStore, is_absence,
+    state_path,
 };
 
 /// Where the trash is, below the state's root.
@@ -99,7 +101,30 @@ pub fn discard(store: &WriteStore, moved: &Moved) -> Effect {
 pub fn copy_to_trash(bucket: &Bucket, moved: &Moved) -> Effect {
     let Some(place) = &moved.place else { return Ok(()) };
     let to = format!("{STATE_DIRECTORY}/{place}");
-    bucket.wait(copy(bucket, &moved.key, &to, moved.size, moved.md5)).map(drop)
+    bucket.wait(copy(bucket, moved, &to)).map(drop)
+}
+
+/// Copies the data of many steps to its places in the trash; says of each step what became of it. What was copied is still
+/// to be removed.
+pub fn copy_all_to_trash(bucket: &Bucket, intents: &[Intent]) -> Vec<Effect> {
+    let copy_one = |moved: &Moved| -> Result<Option<String>, StoreError> {
+        let Some(place) = &moved.place else { return Ok(None) };
+        let to = format!("{STATE_DIRECTORY}/{place}");
+        Ok(bucket.wait(copy_object(bucket, &moved.key, &to))?.then_some(to))
+    };
+    let copied: Vec<Result<Vec<Option<String>>, StoreError>> =
+        intents.par_iter().map(|intent| intent.data.iter().map(copy_one).collect()).collect();
+    let places = copied.iter().flatten().flatten().flatten().cloned().collect();
+    let seen = look::look(bucket, places);
+    let compare_one = |(moved, to): (&Moved, Option<String>)| match to {
+        None => Ok(()),
+        Some(to) => bucket.wait(compare(bucket, moved, &to, seen.get(&to).copied())),
+    };
+    intents
+        .par_iter()
+        .zip(copied)
+        .map(|(intent, copied)| intent.data.iter().zip(copied?).try_for_each(compare_one))
+        .collect()
 }
 
 /// Removes many objects of a bucket with the fewest requests that its store has; says of each what became of it. Absent
@@ -139,28 +164,37 @@ async fn delete_one(bucket: &Bucket, key: &str) -> Effect {
     }
 }
 
-/// Copies an object of a known size and looks at the copy; `false` when there is none to copy. Where either has no MD5,
-/// as what was written in parts or is encrypted with a key of KMS has none, the size must do.
-async fn copy(
-    bucket: &Bucket,
-    from: &str,
-    to: &str,
-    size: u64,
-    md5: Option<[u8; 16]>,
-) -> Result<bool, StoreError> {
+/// Copies an object of a known size and looks at the copy; `false` when there is none to copy.
+async fn copy(bucket: &Bucket, moved: &Moved, to: &str) -> Result<bool, StoreError> {
+    if !copy_object(bucket, &moved.key, to).await? {
+        return Ok(false);
+    }
+    compare(bucket, moved, to, None).await.map(|()| true)
+}
+
+/// Has the store copy an object; `false` when there is none.
+async fn copy_object(bucket: &Bucket, from: &str, to: &str) -> Result<bool, StoreError> {
     let (source, target) = (bucket.path(from)?, bucket.path(to)?);
     match bucket.objects().copy(&source, &target).await {
-        Ok(()) => {}
-        Err(answer) if is_absence(&answer) => return Ok(false),
-        Err(answer) => return Err(StoreError::request("copy", from, answer)),
+        Ok(()) => Ok(true),
+        Err(answer) if is_absence(&answer) => Ok(false),
+        Err(answer) => Err(StoreError::request("copy", from, answer)),
     }
-    let copied = bucket.head(to).await?.filter(|copied| copied.size == size);
-    let same = match copied.map(|copied| (copied.md5, md5)) {
+}
+
+/// Compares a copy, which may have been seen just now, with what was copied. Where either has no MD5, as what was written in
+/// parts or is encrypted with a key of KMS has none, the size must do.
+async fn compare(bucket: &Bucket, moved: &Moved, to: &str, seen: Option<Meta>) -> Effect {
+    let copied = match seen {
+        Some(seen) => Some(seen),
+        None => bucket.head(to).await?,
+    };
+    let same = match copied.filter(|copied| copied.size == moved.size).map(|copied| (copied.md5, moved.md5)) {
         None => false,
         Some((Some(there), Some(here))) if there != here => !tells_md5(bucket).await?,
         Some(_) => true,
     };
-    if same { Ok(true) } else { Err(StoreError::Copy { key: from.into() }) }
+    if same { Ok(()) } else { Err(StoreError::Copy { key: moved.key.clone() }) }
 }
 
 /// Whether what looks like an MD5 in this bucket is one. With SSE-KMS it is none, and differs from copy to copy. Asked with
@@ -204,7 +238,8 @@ pub fn bring_back(store: &WriteStore, key: &str, place: &str) -> Result<BroughtB
         Tree::Bucket(bucket) => {
             return bucket.wait(async {
                 let Some(meta) = bucket.head(&from).await? else { return Ok(BroughtBack::Lost) };
-                if !copy(bucket, &from, key, meta.size, meta.md5).await? {
+                let moved = Moved { key: from.clone(), place: None, size: meta.size, md5: meta.md5 };
+                if !copy(bucket, &moved, key).await? {
                     return Ok(BroughtBack::Lost);
                 }
                 delete_one(bucket, &from).await?;

@@ -59,6 +59,7 @@ const EXCEPTIONS: &[(&str, &str, &[&str], &str)] = &[
             "BlobSet",
             "Body",
             "Inventory",
+            "LayerLink",
             "Link",
             "LooseFile",
             "Parts",

@@ -6,6 +6,7 @@ use tokio::sync::Mutex;
 
 use crate::cli::{Failure, StoreArgs, talk};
 use crate::clock::{Clock as _, System};
+use crate::policy::IgnoredPulls;
 use crate::sidecar::board::Board;
 use crate::sidecar::events::{EVERY, Intake};
 use crate::store::WriteStore;
@@ -23,6 +24,11 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn of(at: StoreArgs, intake: Arc<Intake>, board: Arc<Board>) -> Self {
         Self { at, intake, board, store: Mutex::default() }
+    }
+
+    /// Leaves out the pulls of these from now on.
+    pub(super) fn ignore(&self, ignored: IgnoredPulls) {
+        self.intake.ignore(ignored);
     }
 
     /// Writes what waits. What cannot be written waits on.

@@ -176,6 +176,10 @@ impl Work for Routine<'_> {
     fn refresh(&self) {
         let problem = match self.args.cycle.policy.read() {
             Ok(policy) => {
+                // What is wrong with the flags was said at the start.
+                if let Ok(ignored) = self.args.ignored(policy.as_ref()) {
+                    self.writer.ignore(ignored);
+                }
                 *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = policy.map(Arc::new);
                 None
             }

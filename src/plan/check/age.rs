@@ -36,7 +36,7 @@ pub(super) fn old_enough(plan: &Plan, after: &After<'_>, world: &World<'_>) -> V
             }
         }
         for layer in
-            repository.layers.iter().filter(|layer| layer.link != Link::Missing && young(layer.changed))
+            repository.layers.iter().filter(|layer| layer.link() != Link::Missing && young(layer.changed()))
         {
             found.extend(after.links.get(&(index, layer.digest)).map(|step| (*step, why())));
             found.extend(

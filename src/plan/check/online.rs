@@ -39,7 +39,8 @@ fn named(world: &World<'_>) -> FxHashSet<BlobId> {
     let mut named = FxHashSet::default();
     let mut stands_for: Vec<(BlobId, BlobId)> = Vec::new();
     for repository in &world.inventory.repositories {
-        named.extend(repository.layers.iter().filter(|one| one.link != Link::Missing).map(|one| one.digest));
+        named
+            .extend(repository.layers.iter().filter(|one| one.link() != Link::Missing).map(|one| one.digest));
         named.extend(repository.signatures.iter().map(|(_, signature)| *signature));
         for alias in &repository.aliases {
             named.insert(alias.alias);

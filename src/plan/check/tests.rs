@@ -113,7 +113,7 @@ impl Scene {
 
     fn layer(&mut self, repository: &str, layer: &str) {
         let id = self.blob(layer);
-        let link = LayerLink { digest: id, link: Link::Whole, changed: Some(days_ago(10)) };
+        let link = LayerLink::new(id, Link::Whole, Some(days_ago(10)));
         self.repository(repository).layers.push(link);
     }
 
@@ -537,7 +537,8 @@ fn what_is_young_is_refused_by_what_the_store_says_and_not_by_the_plan() {
     let mut scene = Scene::new();
     let id = scene.id("linked orphan");
     let app = &mut scene.inventory.repositories[index];
-    app.layers.iter_mut().find(|one| one.digest == id).unwrap().changed = late;
+    let layer = app.layers.iter_mut().find(|one| one.digest == id).unwrap();
+    layer.look(layer.link(), late);
     assert_unsafe(&scene.check(plan.clone()), "linked within the grace", "a young link");
 
     let mut scene = Scene::new();
@@ -738,7 +739,7 @@ fn data_is_not_swept_beside_a_registry_that_serves() {
     let plan = scene.plan();
     let orphan = scene.id("orphan");
     let index = scene.position("app");
-    let link = LayerLink { digest: orphan, link: Link::Whole, changed: Some(days_ago(10)) };
+    let link = LayerLink::new(orphan, Link::Whole, Some(days_ago(10)));
     scene.inventory.repositories[index].layers.push(link);
     assert_unsafe(&scene.check(plan), "something still names it", "a link that nothing needs");
     assert!(!scene.plan().steps.iter().any(|step| step.action == sweep("orphan")), "the clock begins anew");

@@ -2,7 +2,7 @@
 
 use super::image::{grace, manifest_pins, needed_by, restored};
 use super::{Alone, Deletable, Explained, Outcome, PinKind, pin};
-use crate::inventory::{BlobId, Inventory, Link};
+use crate::inventory::{BlobId, Inventory, LayerLink, Link};
 use crate::oci::Digest;
 use crate::plan::Mode;
 use crate::plan::build::Sources;
@@ -123,9 +123,9 @@ fn young(sources: &Sources<'_>, id: BlobId, explained: &mut Explained) {
         latest = latest.max(pins.until.checked_sub(rules.grace).ok());
     }
     for repository in &inventory.repositories {
-        let links = repository.layers.iter().filter(|one| one.digest == id && one.link != Link::Missing);
+        let links = repository.layers.iter().filter(|one| one.digest == id && one.link() != Link::Missing);
         let aliases = repository.aliases.iter().filter(|one| one.target == Some(id));
-        for at in links.map(|one| one.changed).chain(aliases.map(|one| one.changed)) {
+        for at in links.map(LayerLink::changed).chain(aliases.map(|one| one.changed)) {
             if let Some(mut found) = grace(rules, at, at.is_none()) {
                 found.name = format!("link in {}", repository.name);
                 explained.pins.push(found);

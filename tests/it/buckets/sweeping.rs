@@ -82,6 +82,28 @@ fn in_memory_where_copies_have_other_tags() {
 }
 
 #[test]
+fn a_run_that_took_the_last_repository_could_not_be_undone() {
+    // An upload under way would be left.
+    let recipe = regsweep::synth::Recipe { uploads: 0, repositories: 2, tags: 4, ..Default::default() };
+    let (scene, server) = (Scene::new(&recipe), MemoryServer::start(Options::default()));
+    let bucket = server.bucket();
+    upload(&scene, bucket);
+    let before = keys(bucket);
+    let nothing_stays =
+        super::KEEP_TAGS.replace("keep: all", "keep: none") + "repositories: { empty: remove }\n";
+    std::fs::write(scene.directory.path().join("policy.yaml"), nothing_stays).expect("the policy");
+    let run = scene.with_policy(bucket, "run", &["--offline", "--json"]).expect(0).json();
+    let left: Vec<String> = keys(bucket).into_iter().filter(|key| key.contains("/repositories/")).collect();
+    assert!(left.is_empty(), "{left:#?}");
+    let name = run["run"].as_str().expect("its name");
+    scene.on(bucket, &["restore", &bucket.url(PREFIX), name]).expect(0);
+    let linked = |keys: Vec<String>| -> Vec<String> {
+        keys.into_iter().filter(|key| key.contains("/repositories/")).collect()
+    };
+    assert_eq!(linked(keys(bucket)), linked(before));
+}
+
+#[test]
 fn on_seaweedfs() {
     sweeps_and_restores_as_a_directory(&Scene::small(), &servers::bucket(Kind::SeaweedFs));
 }

@@ -9,7 +9,10 @@ use crate::registry::server::{Notify, Options, Registry, Version, free_port};
 
 const TOKEN: &str = "the-token-of-registry-and-sidecar";
 
-on_both_versions!(pulls_reach_the_record_through_crashes_and_absences);
+on_both_versions!(
+    pulls_reach_the_record_through_crashes_and_absences,
+    what_was_pulled_stays_and_what_was_not_goes,
+);
 
 fn sidecar(scene: &Scene, port: u16, when: [&str; 2]) -> Sidecar {
     let (store, policy) = (scene.store(), scene.policy());
@@ -75,6 +78,47 @@ fn pulls_reach_the_record_through_crashes_and_absences(version: Version) {
     // Told to end, it writes what it has.
     assert_eq!(second.terminate(), Some(143));
     assert_eq!(pulled(&scene), ["library/app:kept", "library/app:old"]);
+}
+
+/// Keeps what was pulled within a month.
+const PULLED: &str = "\
+version: 1
+grace: 1s
+limits: { tags: 100%, bytes: 100%, repository_may_empty: true }
+pulls: { max_gap: 3650d }
+policies:
+  - name: everything
+    repositories: [\"**\"]
+    clock: pulled
+    tags: { other: { keep: { within: 30d } } }
+    untagged: { keep: none }
+";
+
+fn what_was_pulled_stays_and_what_was_not_goes(version: Version) {
+    let scene = Scene::new();
+    std::fs::write(scene.policy(), PULLED).unwrap();
+    // Somebody looked long ago already: without that everything may have been pulled a moment before.
+    let log = "127.0.0.1 - - [01/Dec/2023:00:00:00 +0000] \"GET /v2/ HTTP/1.1\" 200 2 \"\" \"curl\"\n";
+    std::fs::write(scene.path("access.log"), log).unwrap();
+    let file = scene.path("access.log").display().to_string();
+    regsweep(["pulls", "import", &scene.store(), &file]).expect(0);
+    let port = free_port();
+    // One that takes in what it is told, and runs on the first of January.
+    let listening = sidecar(&scene, port, ["--schedule", "0 0 1 1 *"]);
+    let options = Options { notify: Some(Notify { port, token: TOKEN }), ..Options::default() };
+    let registry = Registry::start(version, &scene.path("registry"), options);
+    let client = registry.client();
+    client.manifest("library/app", "kept").expect(200);
+    listening.until("regsweep_events_total{kind=\"pull\"}", 1.0);
+    assert_eq!(listening.terminate(), Some(143));
+    let running = sidecar(&scene, port, ["--every", "1s"]);
+    running.until("regsweep_steps_total{action=\"untag\"}", 1.0);
+    running.until("regsweep_steps_total{action=\"sweep\"}", 1.0);
+    let runs = running.sample("regsweep_runs_total{result=\"done\"}").unwrap();
+    running.until("regsweep_runs_total{result=\"done\"}", runs + 2.0);
+    assert_eq!(running.sample("regsweep_steps_total{action=\"untag\"}"), Some(1.0));
+    client.manifest("library/app", "kept").expect(200);
+    assert!(client.manifest("library/app", "old").is_clean_404());
 }
 
 /// What a person types who follows the README, with other ports.
