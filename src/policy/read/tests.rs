@@ -500,3 +500,32 @@ policies:
     policy.yaml:12:54: `patches` counts by the capture in place 3, and `order_by` of the class names only 2
     "#);
 }
+
+#[test]
+fn the_schema_has_the_keys_that_are_read() {
+    use super::{
+        DOCUMENT, LIMITS, POLICY, POLICY_LIMITS, POLICY_PROTECT, PROTECT, REFERRERS, REPOSITORIES, TRASH,
+        UPLOADS,
+    };
+    let schema = crate::policy::schema::schema();
+    for (language, place) in [
+        (&DOCUMENT, ""),
+        (&PROTECT, "/$defs/protect"),
+        (&POLICY, "/$defs/policy"),
+        (&POLICY_PROTECT, "/$defs/policy/properties/protect/anyOf/0"),
+        (&POLICY_LIMITS, "/$defs/policy/properties/limits/anyOf/0"),
+        (&LIMITS, "/$defs/limits"),
+        (&REFERRERS, "/properties/referrers/anyOf/0"),
+        (&UPLOADS, "/properties/uploads/anyOf/0"),
+        (&REPOSITORIES, "/properties/repositories/anyOf/0"),
+        (&TRASH, "/properties/trash/anyOf/0"),
+    ] {
+        let keys = schema.pointer(&format!("{place}/properties")).and_then(serde_json::Value::as_object);
+        let keys = keys.unwrap_or_else(|| panic!("the schema has nothing at {place}")).keys();
+        let mut read: Vec<&str> = language.known.to_vec();
+        read.sort_unstable();
+        let mut written: Vec<&str> = keys.map(String::as_str).collect();
+        written.sort_unstable();
+        assert_eq!(written, read, "{}", language.of);
+    }
+}
