@@ -69,8 +69,8 @@ impl Policy {
     /// `origin` is the file's name as errors should show it.
     ///
     /// # Errors
-    /// Every problem found, each with its line and column and what to write instead. A key of the documented
-    /// language that this version does not know yet is a problem too.
+    /// Every problem found, each with its line and column and what to write instead. An unknown key
+    /// is a problem too.
     pub fn parse(text: &str, origin: &str) -> Result<Self, PolicyError> {
         read::policy(text, origin)
     }

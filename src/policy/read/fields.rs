@@ -23,8 +23,6 @@ pub(super) struct Language {
     pub(super) of: &'static str,
     /// The keys that this version reads.
     pub(super) known: &'static [&'static str],
-    /// The keys of the documented language that this version does not read yet.
-    pub(super) later: &'static [&'static str],
 }
 
 /// The keys and values of one place, checked against its language.
@@ -43,13 +41,8 @@ impl<'a> Fields<'a> {
             if language.known.contains(&key) {
                 continue;
             }
-            if language.later.contains(&key) {
-                problems.note(entry.place, not_yet(&format!("`{key}`")));
-            } else {
-                let candidates = language.known.iter().chain(language.later).copied();
-                let hint = did_you_mean(key, candidates);
-                problems.note(entry.place, format!("unknown key \"{}\"{hint}", key.escape_debug()));
-            }
+            let hint = did_you_mean(key, language.known.iter().copied());
+            problems.note(entry.place, format!("unknown key \"{}\"{hint}", key.escape_debug()));
         }
         Some(Self { place: node.place, entries })
     }
@@ -91,11 +84,6 @@ pub(super) fn list<'a>(node: &'a Node, of: &str, problems: &mut Problems) -> &'a
     }
     problems.note(node.place, format!("{of} is written as a list, not as {}", node.kind()));
     &[]
-}
-
-/// What to say of a part of the documented language that this version does not read.
-pub(super) fn not_yet(what: &str) -> String {
-    format!("{what} is not supported by this version of regsweep yet: remove it, or use a newer version")
 }
 
 /// A guess at what a misspelt word was to be, in parentheses after a space; nothing when none is near.

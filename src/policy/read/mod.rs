@@ -40,30 +40,26 @@ const DOCUMENT: Language = Language {
         "trash",
         "limits",
     ],
-    later: &[],
 };
 
 const PROTECT: Language =
-    Language { of: "`protect`", known: &["tags", "repositories", "digests_from", "in_use"], later: &[] };
+    Language { of: "`protect`", known: &["tags", "repositories", "digests_from", "in_use"] };
 
 const POLICY: Language = Language {
     of: "a policy",
     known: &["name", "repositories", "clock", "preset", "tags", "untagged", "limits", "protect", "trash"],
-    later: &[],
 };
 
-const POLICY_PROTECT: Language =
-    Language { of: "`protect`", known: &["tags", "digests_from", "in_use"], later: &[] };
+const POLICY_PROTECT: Language = Language { of: "`protect`", known: &["tags", "digests_from", "in_use"] };
 
-const POLICY_LIMITS: Language = Language { of: "`limits`", known: &["min_keep", "max_delete"], later: &[] };
+const POLICY_LIMITS: Language = Language { of: "`limits`", known: &["min_keep", "max_delete"] };
 
-const LIMITS: Language =
-    Language { of: "`limits`", known: &["tags", "bytes", "repository_may_empty"], later: &[] };
+const LIMITS: Language = Language { of: "`limits`", known: &["tags", "bytes", "repository_may_empty"] };
 
-const REFERRERS: Language = Language { of: "`referrers`", known: &["orphaned_after"], later: &[] };
-const UPLOADS: Language = Language { of: "`uploads`", known: &["abandoned_after"], later: &[] };
-const REPOSITORIES: Language = Language { of: "`repositories`", known: &["empty"], later: &[] };
-const TRASH: Language = Language { of: "`trash`", known: &["keep"], later: &[] };
+const REFERRERS: Language = Language { of: "`referrers`", known: &["orphaned_after"] };
+const UPLOADS: Language = Language { of: "`uploads`", known: &["abandoned_after"] };
+const REPOSITORIES: Language = Language { of: "`repositories`", known: &["empty"] };
+const TRASH: Language = Language { of: "`trash`", known: &["keep"] };
 
 const DEFAULT_GRACE: Period = Period::from_hours(24);
 const DEFAULT_TRASH_KEEP: Period = Period::from_days(7);

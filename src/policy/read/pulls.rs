@@ -5,10 +5,9 @@ use crate::config::values::Period;
 use crate::policy::document::{Node, Value};
 use crate::policy::pulls::{IgnoreError, IgnoredPulls, PullRules};
 
-const PULLS: Language = Language { of: "`pulls`", known: &["max_gap", "ignore"], later: &[] };
+const PULLS: Language = Language { of: "`pulls`", known: &["max_gap", "ignore"] };
 
-const IGNORE: Language =
-    Language { of: "`ignore`", known: &["user_agents", "users", "addresses"], later: &[] };
+const IGNORE: Language = Language { of: "`ignore`", known: &["user_agents", "users", "addresses"] };
 
 /// Adds one entry to a list of those whose pulls do not count.
 type Add = fn(&mut IgnoredPulls, &str) -> Result<(), IgnoreError>;

@@ -10,20 +10,17 @@ use crate::policy::presets::Preset;
 use crate::policy::rules::{CalendarUnit, Class, ClassRule, Keep, KeepRule, OrderBy, VersionCounts};
 use crate::policy::verdict::{OTHER, UNTAGGED};
 
-const CLASS: Language = Language { of: "a class", known: &["match", "order_by"], later: &[] };
+const CLASS: Language = Language { of: "a class", known: &["match", "order_by"] };
 
-const CLASS_RULE: Language = Language { of: "the rule of a class", known: &["keep"], later: &[] };
+const CLASS_RULE: Language = Language { of: "the rule of a class", known: &["keep"] };
 
-const KEEP: Language = Language {
-    of: "`keep`",
-    known: &["last", "within", "daily", "weekly", "monthly", "yearly", "all"],
-    later: &[],
-};
+const KEEP: Language =
+    Language { of: "`keep`", known: &["last", "within", "daily", "weekly", "monthly", "yearly", "all"] };
 
 const ALL: Language =
-    Language { of: "`all`", known: &["last", "within", "daily", "weekly", "monthly", "yearly"], later: &[] };
+    Language { of: "`all`", known: &["last", "within", "daily", "weekly", "monthly", "yearly"] };
 
-const VERSIONS: Language = Language { of: "`last`", known: &["majors", "minors", "patches"], later: &[] };
+const VERSIONS: Language = Language { of: "`last`", known: &["majors", "minors", "patches"] };
 
 /// Reads `classes`, in the order they are written.
 pub(super) fn classes(node: &Node, problems: &mut Problems) -> Vec<Class> {

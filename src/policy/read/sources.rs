@@ -8,12 +8,11 @@ use crate::policy::document::{Node, Value};
 use crate::policy::sources::{DEFAULT_TIMEOUT, LONGEST_TIMEOUT, Source, SourceKind};
 
 const DIGESTS_FROM: Language =
-    Language { of: "an entry of `digests_from`", known: &["file", "max_age", "may_be_empty"], later: &[] };
+    Language { of: "an entry of `digests_from`", known: &["file", "max_age", "may_be_empty"] };
 
 const IN_USE: Language = Language {
     of: "an entry of `in_use`",
     known: &["file", "command", "max_age", "timeout", "may_be_empty"],
-    later: &[],
 };
 
 /// Reads `digests_from`: paths, or files with how old they may be.
