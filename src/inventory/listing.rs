@@ -91,6 +91,15 @@ pub(super) fn level(bucket: &Bucket, key: &str) -> Result<Page, StoreError> {
     }
 }
 
+/// Whether a bucket holds our own state: a run that took the last repository has left nothing but what undoes it.
+///
+/// # Errors
+/// When the bucket cannot be listed.
+pub(super) fn has_state(bucket: &Bucket) -> Result<bool, StoreError> {
+    let root = level(bucket, "")?;
+    Ok(root.prefixes.iter().any(|prefix| prefix.trim_end_matches('/') == STATE_DIRECTORY))
+}
+
 /// Finds the registry in a bucket, or says what is there instead.
 ///
 /// # Errors
@@ -103,10 +112,6 @@ pub(super) fn detect(bucket: &Bucket, url: &str) -> Result<(), ScanError> {
     }
     let root = level(bucket, "")?;
     let names: Vec<&str> = root.prefixes.iter().map(|prefix| prefix.trim_end_matches('/')).collect();
-    // A run that took the last repository has left nothing but what undoes it.
-    if names.contains(&STATE_DIRECTORY) && !names.contains(&"content") {
-        return Ok(());
-    }
     let advice = if names.is_empty() {
         " Nothing begins with that prefix.".to_owned()
     } else if names.iter().any(|name| name.starts_with("vol-")) {

@@ -82,7 +82,16 @@ pub fn detect(store: &ReadStore) -> Result<&'static dyn RegistryLayout, ScanErro
     match detect_links(store) {
         Ok(()) => Ok(&Distribution),
         Err(ScanError::NoRegistry(_)) if assets::detect(store)? => Ok(&Nexus),
+        Err(ScanError::NoRegistry(_)) if is_emptied(store)? => Ok(&Distribution),
         Err(error) => Err(error),
+    }
+}
+
+/// Whether a registry was here that a run has taken as a whole. A directory keeps its shape.
+fn is_emptied(store: &ReadStore) -> Result<bool, ScanError> {
+    match store.tree() {
+        Tree::Directory(_) => Ok(false),
+        Tree::Bucket(bucket) => Ok(listing::has_state(bucket)?),
     }
 }
 
