@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::inventory::{BlobId, BlobSet, Body, Inventory, Link, Repository, Target};
-use crate::policy::{DEFAULT_MAX_GAP, Decision, KeepReason, TagFacts, UntaggedFacts, Verdict};
+use crate::policy::{Clock, DEFAULT_MAX_GAP, Decision, KeepReason, TagFacts, UntaggedFacts, Verdict};
 
 use named::{Named, NamedHere};
 pub use rules::Rules;
@@ -99,6 +99,8 @@ struct Marker<'m> {
     aliases: &'m FxHashMap<BlobId, Vec<BlobId>>,
     rules: &'m Rules<'m>,
     named: NamedHere<'m>,
+    /// By which clock the policy of this repository counts ages.
+    clock: Option<Clock>,
     /// Since when no pull went unseen.
     recorded: Timestamp,
     /// Revisions of this repository that have a link, by digest.
@@ -138,6 +140,7 @@ impl<'m> Marker<'m> {
             aliases,
             rules,
             named: named.within(&repository.name, inventory),
+            clock: rules.clock(&repository.name),
             recorded: rules.pulls.begins(rules.now, max_gap),
             linked,
             referrers,

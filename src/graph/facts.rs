@@ -41,7 +41,7 @@ impl Marker<'_> {
     /// then what they need of it, by what the index lists.
     fn pulled(&self, tag: Option<&TagName>, manifest: Option<BlobId>) -> Pulled {
         let name = &self.repository.name;
-        if !self.goes_by(Clock::Pulled) {
+        if self.clock != Some(Clock::Pulled) {
             return Pulled::default();
         }
         let record = self.rules.pulls;
@@ -63,17 +63,10 @@ impl Marker<'_> {
         Pulled { last, unrecorded: Some(self.recorded) }
     }
 
-    /// Whether the policy of this repository counts ages by the clock.
-    fn goes_by(&self, clock: Clock) -> bool {
-        let name = self.repository.name.as_str();
-        let governing = self.rules.policy.and_then(|policy| policy.for_repository(name));
-        governing.is_some_and(|governing| governing.clock == clock)
-    }
-
     /// When a manifest says that it was created, where the policy asks: by its config, and an index by the newest of
     /// what it lists.
     fn created(&self, manifest: BlobId) -> Created {
-        if !self.goes_by(Clock::Created) {
+        if self.clock != Some(Clock::Created) {
             return Created::Unstated;
         }
         let mut newest = Created::Unstated;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Held, Marker};
 use crate::inventory::{BlobId, Inventory};
@@ -78,22 +78,27 @@ fn may_be(path: &str, repository: &str) -> bool {
 impl Marker<'_> {
     /// Holds what is named by digest: a manifest, an image by its configuration, or any other blob.
     pub(super) fn hold_named(&mut self) {
-        for (id, source) in self.named.digests.clone() {
+        let named = std::mem::take(&mut self.named.digests);
+        if named.is_empty() {
+            return;
+        }
+        let layers: FxHashSet<BlobId> = self.repository.layers.iter().map(|layer| layer.digest).collect();
+        let mut configured: FxHashMap<BlobId, Vec<BlobId>> = FxHashMap::default();
+        for manifest in self.linked.keys() {
+            let references = self.inventory.facts(*manifest).into_iter().flat_map(|facts| &facts.references);
+            for edge in references.filter(|edge| edge.role == Role::Config) {
+                configured.entry(edge.digest).or_default().push(*manifest);
+            }
+        }
+        for (id, source) in named {
             let held = Held::Named(source.clone());
             if self.linked.contains_key(&id) {
                 self.reach(id, &held);
             }
-            let configures = |manifest: &BlobId| {
-                let facts = self.inventory.facts(*manifest);
-                facts.is_some_and(|facts| {
-                    facts.references.iter().any(|edge| edge.digest == id && edge.role == Role::Config)
-                })
-            };
-            let images: Vec<BlobId> = self.linked.keys().copied().filter(configures).collect();
-            for image in images {
-                self.reach(image, &held);
+            for image in configured.get(&id).into_iter().flatten() {
+                self.reach(*image, &held);
             }
-            if self.repository.layers.iter().any(|layer| layer.digest == id) {
+            if layers.contains(&id) {
                 self.needed.insert(id);
             }
         }

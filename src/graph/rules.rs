@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::Pins;
-use crate::policy::Policy;
+use crate::oci::RepositoryName;
+use crate::policy::{Clock, Policy};
 use crate::sources::{PullRecord, References};
 
 /// What the mark goes by, besides the inventory.
@@ -27,6 +28,11 @@ impl Rules<'_> {
     /// Pins whose time is not over.
     pub fn pinned(&self) -> impl Iterator<Item = &Pins> {
         self.pins.iter().filter(|pins| pins.until > self.now)
+    }
+
+    /// By which clock the policy of a repository counts ages.
+    pub(super) fn clock(&self, repository: &RepositoryName) -> Option<Clock> {
+        self.policy?.for_repository(repository.as_str()).map(|governing| governing.clock)
     }
 
     /// Whether something that changed at this moment is too young to go. What is not known is young.

@@ -28,12 +28,13 @@ pub(super) fn let_go(plan: &Plan, after: &After<'_>, world: &World<'_>) -> Vec<V
         going.entry(*index).or_default().push((*step, *id));
     }
     let aliases = if going.is_empty() { FxHashMap::default() } else { alias_targets(world.inventory) };
+    let claims = Claims::of(world);
     let mut found = Vec::new();
     for (index, going) in going {
         let repository = &world.inventory.repositories[index];
         // As above: where no policy governs, nothing goes.
         let Some(rules) = policy.for_repository(repository.name.as_str()) else { continue };
-        let judge = Judge { after, world, policy, rules, repository, aliases: &aliases };
+        let judge = Judge { after, world, policy, rules, repository, aliases: &aliases, claims: &claims };
         found.extend(judge.judge(&going, plan.header.listed_at.min(world.now)));
     }
     found
@@ -66,6 +67,7 @@ struct Judge<'j> {
     rules: &'j RepositoryPolicy,
     repository: &'j Repository,
     aliases: &'j FxHashMap<BlobId, FxHashSet<BlobId>>,
+    claims: &'j Claims<'j>,
 }
 
 impl Judge<'_> {
@@ -204,7 +206,7 @@ impl Judge<'_> {
             .flat_map(|pins| &pins.revisions)
             .filter(|(name, _)| *name == self.repository.name)
             .filter_map(|(_, digest)| world.inventory.blobs.find(digest));
-        let named = Claims::of(world).manifests(world, self.repository);
+        let named = self.claims.manifests(world, self.repository);
         young.chain(restored).chain(named).collect()
     }
 
