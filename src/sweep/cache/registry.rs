@@ -19,6 +19,9 @@ use crate::store::layers;
 /// Links of one registry that are asked about side by side.
 const CONCURRENCY: usize = 8;
 
+/// How often a link that the registry knows again at once is tried.
+const TRIES: usize = 3;
+
 /// The repository that is pretended to be pushed to.
 const PROBE: &str = "regsweep/probe";
 
@@ -142,15 +145,36 @@ impl Session<'_> {
     }
 
     /// Makes the registry forget a link, and answers whether it knew it.
+    ///
+    /// A push or a pull beside it may have the registry know the link again in the same moment, so that it is tried a few
+    /// times.
     async fn forget(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, CacheError> {
-        let request =
-            |method| Request { method, repository: repository.as_str(), rest: format!("blobs/{digest}") };
-        let (head, delete) = (request(Method::HEAD), request(Method::DELETE));
+        let mut tries = 1;
+        loop {
+            match self.try_to_forget(repository, digest).await? {
+                Forgot::Knew => return Ok(true),
+                Forgot::NeverKnew => return Ok(tries > 1),
+                Forgot::StillKnows(_) if tries < TRIES => tries += 1,
+                Forgot::StillKnows(status) => {
+                    let head = Request::of_blob(Method::HEAD, repository, digest);
+                    return Err(self.unexpected(&head, status));
+                }
+            }
+        }
+    }
+
+    async fn try_to_forget(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Forgot, CacheError> {
+        let head = Request::of_blob(Method::HEAD, repository, digest);
+        let delete = Request::of_blob(Method::DELETE, repository, digest);
         let answer = self.send(&head).await?;
         match answer.status {
             // No request can be answered from a cache for a name that the registry does not take.
             StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => {
-                return self.confirm(&answer).map(|()| false);
+                return self.confirm(&answer).map(|()| Forgot::NeverKnew);
             }
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 return Err(self.unauthorized(&head, status));
@@ -163,7 +187,7 @@ impl Session<'_> {
         let answer = self.send(&delete).await?;
         let registry = || self.registry.name().to_owned();
         match answer.status {
-            StatusCode::ACCEPTED => Ok(true),
+            StatusCode::ACCEPTED => Ok(Forgot::Knew),
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 Err(self.unauthorized(&delete, status))
             }
@@ -176,8 +200,8 @@ impl Session<'_> {
             StatusCode::NOT_FOUND | StatusCode::INTERNAL_SERVER_ERROR => {
                 let answer = self.send(&head).await?;
                 match answer.status {
-                    StatusCode::NOT_FOUND => self.confirm(&answer).map(|()| true),
-                    status => Err(self.unexpected(&head, status)),
+                    StatusCode::NOT_FOUND => self.confirm(&answer).map(|()| Forgot::Knew),
+                    status => Ok(Forgot::StillKnows(status)),
                 }
             }
             status => Err(self.unexpected(&delete, status)),
@@ -188,6 +212,14 @@ impl Session<'_> {
     fn confirm(&self, answer: &Answer) -> Result<(), CacheError> {
         if answer.is_of_a_registry() { Ok(()) } else { Err(self.not_a_registry(answer.status)) }
     }
+}
+
+/// How one try to have a link forgotten ended.
+enum Forgot {
+    Knew,
+    NeverKnew,
+    /// The answer to the question after the deletion.
+    StillKnows(StatusCode),
 }
 
 /// Whether nobody listens.
@@ -394,6 +426,26 @@ mod tests {
                 Ok(known) => assert_eq!((known, cleared), (1, true)),
                 Err(error) => assert!(!cleared && matches!(error, CacheError::Answer { .. }), "{error}"),
             }
+        }
+    }
+
+    /// A client that pushes in the same moment links it again between the deletion and the question.
+    #[tokio::test]
+    async fn a_link_that_is_known_again_at_once_is_forgotten_again() {
+        for (relinked, known) in [(TRIES - 1, Some(1)), (TRIES, None)] {
+            let deletions = Mutex::new(0);
+            let server = fake(move |_, line, _| {
+                let mut deletions = deletions.lock().unwrap();
+                match line.split_once(' ').unwrap().0 {
+                    "DELETE" => {
+                        *deletions += 1;
+                        format!("500 Internal Server Error\n{OURS}")
+                    }
+                    "HEAD" if *deletions > relinked => format!("404 Not Found\n{OURS}"),
+                    _ => format!("200 OK\n{OURS}"),
+                }
+            });
+            assert_eq!(evict(&format!("http://{}", server.url)).await.ok(), known);
         }
     }
 

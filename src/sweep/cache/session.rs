@@ -14,6 +14,7 @@ use super::registry::Registry;
 use super::token::{self, Challenge};
 use super::{CacheError, chain};
 use crate::config::registry::Secret;
+use crate::oci::{Digest, RepositoryName};
 
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -83,7 +84,11 @@ pub(super) struct Request<'r> {
     pub(super) rest: String,
 }
 
-impl Request<'_> {
+impl<'r> Request<'r> {
+    pub(super) fn of_blob(method: Method, repository: &'r RepositoryName, digest: &Digest) -> Self {
+        Self { method, repository: repository.as_str(), rest: format!("blobs/{digest}") }
+    }
+
     pub(super) fn shown(&self) -> String {
         let path = [self.repository, &self.rest].join("/");
         format!("{} /v2/{}", self.method, path.trim_matches('/'))

@@ -34,11 +34,14 @@ impl Sweeper {
         self.runs += 1;
         self.longest = self.longest.max(since(begun));
         if finished.status != 0 {
+            // The report is long, and what failed stands far down in it.
+            let report: Value = serde_json::from_str(&finished.stdout).unwrap_or_default();
             model.fault(format!(
-                "run {} ended with {}\nstdout: {}\nstderr: {}",
+                "run {} ended with {}\nfailed: {}\nmended: {}\nstderr: {}",
                 self.runs,
                 finished.status,
-                start(&finished.stdout, 4_000),
+                report["executed"]["failed"],
+                start(&report["mended"].to_string(), 2_000),
                 start(&finished.stderr, 2_000)
             ));
             thread::sleep(Duration::from_millis(500));
