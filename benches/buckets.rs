@@ -11,30 +11,21 @@
     reason = "a bench measures time and prints, and shares the servers of the tests"
 )]
 
-#[path = "../tests/it/support.rs"]
-mod support;
-
-#[path = "../tests/it/buckets"]
-mod buckets {
-    pub mod bucket;
-    mod http;
-    pub mod memory;
-}
+mod common;
+#[path = "common/server.rs"]
+mod server;
 
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use buckets::memory::{MemoryServer, Options};
+use common::{number, peak_bytes};
 use futures::TryStreamExt as _;
 use regsweep::synth::{Recipe, sha256_digest};
 use serde_json::Value;
+use server::{buckets, support};
 
 const ROOT: &str = "docker/registry/v2";
-
-fn argument(name: &str, default: u64) -> u64 {
-    let mut arguments = std::env::args().skip_while(|argument| *argument != format!("--{name}"));
-    arguments.nth(1).and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 /// A store of some thousand objects with everything in it, and blobs and layer links up to `objects`.
 fn fill(server: &MemoryServer, objects: u64) -> usize {
@@ -70,28 +61,25 @@ fn run(server: &MemoryServer, cache: &std::path::Path, what: &str, concurrency: 
     command.stdout(std::process::Stdio::piped());
     let start = Instant::now();
     let mut child = command.spawn().expect("regsweep runs");
-    let status = format!("/proc/{}/status", child.id());
+    let process = child.id().to_string();
     // Its output is read on the side, so that it never waits for us.
     let mut pipe = child.stdout.take().expect("its output");
     let reader = std::thread::spawn(move || {
         let mut text = String::new();
         std::io::Read::read_to_string(&mut pipe, &mut text).map(|_| text)
     });
-    let mut peak_bytes = 0;
+    let mut most = 0;
     while child.try_wait().expect("its status").is_none() {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        peak_bytes = peak_bytes.max(kib.unwrap_or(0) * 1024);
+        most = most.max(peak_bytes(&process).unwrap_or(0));
         std::thread::sleep(Duration::from_millis(3));
     }
     let seconds = start.elapsed().as_secs_f64();
     let text = reader.join().expect("a reader").expect("its output");
-    Run { seconds, peak_bytes, report: serde_json::from_str(&text).expect("one document") }
+    Run { seconds, peak_bytes: most, report: serde_json::from_str(&text).expect("one document") }
 }
 
 fn main() {
-    let (objects, latency) = (argument("objects", 300_000), argument("latency", 20));
+    let (objects, latency) = (number("objects", 300_000), number("latency", 20));
     let server = MemoryServer::start(Options::default());
     let objects = fill(&server, objects);
     server.set(|options| options.latency = Duration::from_millis(latency));

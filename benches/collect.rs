@@ -11,15 +11,9 @@
     reason = "a bench measures time and prints, and shares the servers of the tests"
 )]
 
-#[path = "../tests/it/support.rs"]
-mod support;
-
-#[path = "../tests/it/buckets"]
-mod buckets {
-    pub mod bucket;
-    mod http;
-    pub mod memory;
-}
+mod common;
+#[path = "common/server.rs"]
+mod server;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -27,16 +21,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use buckets::memory::{MemoryServer, Options};
+use common::number;
 use regsweep::synth::Recipe;
+use server::{buckets, support};
 
 /// Nothing of a policy but that what goes is gone at once, as with the collector.
 const NO_TRASH: &str = "version: 1\ntrash: { keep: 0 }\nlimits: { bytes: 100% }\n";
 const TRASH: &str = "version: 1\nlimits: { bytes: 100% }\n";
-
-fn argument(name: &str, default: u64) -> u64 {
-    let mut arguments = std::env::args().skip_while(|argument| *argument != format!("--{name}"));
-    arguments.nth(1).and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 struct Outcome {
     seconds: f64,
@@ -97,7 +88,7 @@ fn collector(server: &MemoryServer, scratch: &Path) -> Command {
 }
 
 fn main() {
-    let (files, latency) = (argument("files", 30_000), argument("latency", 20));
+    let (files, latency) = (number("files", 30_000), number("latency", 20));
     let (directory, scratch) =
         (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     let long_ago = SystemTime::now() - Duration::from_secs(30 * 86_400);

@@ -10,21 +10,15 @@
     reason = "a bench measures time and prints"
 )]
 
+mod common;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, ensure};
+use common::{argument, number, peak_bytes};
 use regsweep::synth::NexusRecipe;
-
-fn argument(name: &str) -> Option<String> {
-    let mut arguments = std::env::args().skip_while(|argument| *argument != format!("--{name}"));
-    arguments.nth(1)
-}
-
-fn number(name: &str, default: usize) -> anyhow::Result<usize> {
-    argument(name).map_or(Ok(default), |text| text.parse().with_context(|| format!("--{name} {text}")))
-}
 
 /// A store of at least this many files: each push adds its layers, config and two manifests, two files each.
 fn recipe(files: usize) -> NexusRecipe {
@@ -39,13 +33,10 @@ fn measure(program: &str, arguments: &[&str]) -> anyhow::Result<(f64, u64)> {
     let mut command = Command::new(program);
     let start = Instant::now();
     let mut child = command.args(arguments).stdout(Stdio::null()).spawn().context(program.to_owned())?;
-    let status = format!("/proc/{}/status", child.id());
+    let process = child.id().to_string();
     let mut peak = 0;
     let ended = loop {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        peak = peak.max(kib.unwrap_or(0) * 1024);
+        peak = peak.max(peak_bytes(&process).unwrap_or(0));
         if let Some(ended) = child.try_wait()? {
             break ended;
         }
@@ -56,7 +47,7 @@ fn measure(program: &str, arguments: &[&str]) -> anyhow::Result<(f64, u64)> {
 }
 
 fn main() -> anyhow::Result<()> {
-    let (wanted, repetitions) = (number("files", 300_000)?, number("repetitions", 3)?.max(1));
+    let (wanted, repetitions) = (number("files", 300_000), number("repetitions", 3).max(1));
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nexus-{wanted}"));
     if !root.exists() {
         let start = Instant::now();

@@ -10,8 +10,11 @@
     reason = "a bench measures time and prints"
 )]
 
+mod common;
+
 use std::time::Instant;
 
+use common::{number, peak_bytes};
 use jiff::{SignedDuration, Timestamp};
 use regsweep::policy::{Policy, TagFacts};
 
@@ -38,11 +41,6 @@ policies:
     limits: { min_keep: 10, max_delete: 50 }
 ";
 
-fn argument(name: &str, default: usize) -> usize {
-    let mut arguments = std::env::args().skip_while(|argument| *argument != format!("--{name}"));
-    arguments.nth(1).map_or(default, |text| text.parse().expect("a whole number"))
-}
-
 /// The tag with this number in a repository of this kind.
 fn tag(kind: usize, number: usize) -> String {
     match kind {
@@ -61,15 +59,13 @@ fn tag(kind: usize, number: usize) -> String {
     }
 }
 
-/// A line of this process's status, in KiB.
-fn kib(line: &str) -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("the process's status");
-    let found = status.lines().find_map(|text| text.strip_prefix(line)).expect("the line");
-    found.trim_start_matches(':').trim().trim_end_matches(" kB").parse().expect("a number")
+/// The most memory that this process had so far, in bytes.
+fn peak() -> u64 {
+    peak_bytes("self").expect("this process runs")
 }
 
 fn main() {
-    let (repositories, tags) = (argument("repositories", 10_000), argument("tags", 100));
+    let (repositories, tags) = (number("repositories", 10_000), number("tags", 100));
     let policy = Policy::parse(POLICY, "bench.yaml").expect("a policy");
     let now: Timestamp = "2026-11-22T12:00:00Z".parse().expect("a moment");
     let registry: Vec<(String, Vec<String>)> = (0..repositories)
@@ -79,7 +75,7 @@ fn main() {
             (format!("{}/team-{}/app-{number}", ["a", "b", "c", "d"][kind], number % 97), names)
         })
         .collect();
-    let before = kib("VmRSS");
+    let before = peak();
     let start = Instant::now();
     let (mut kept, mut gone, mut decisions) = (0_usize, 0_usize, Vec::with_capacity(repositories));
     for (repository, names) in &registry {
@@ -96,7 +92,7 @@ fn main() {
         decisions.push(policy.decide_tags(repository, &facts, now));
     }
     let seconds = start.elapsed().as_secs_f64();
-    let (after, peak) = (kib("VmRSS"), kib("VmHWM"));
+    let taken = peak() - before;
     for decision in decisions.iter().flatten() {
         if decision.is_expired() { gone += 1 } else { kept += 1 }
     }
@@ -119,7 +115,7 @@ fn main() {
     println!("{:<40} {seconds:>9.2}", "seconds to decide, one thread");
     println!("{:<40} {:>9.0}", "tags a second", all as f64 / seconds);
     println!("{:<40} {:>9.2}", "deciding : matching names alone", seconds / matching);
-    println!("{:<40} {:>9.1}", "MiB that all decisions take", (after - before) / 1024.0);
-    println!("{:<40} {:>9.0}", "bytes a decision", (after - before) * 1024.0 / all as f64);
-    println!("{:<40} {:>9.1}", "peak MiB of the process", peak / 1024.0);
+    println!("{:<40} {:>9.1}", "MiB that all decisions take", taken as f64 / f64::from(1 << 20));
+    println!("{:<40} {:>9.0}", "bytes a decision", taken as f64 / all as f64);
+    println!("{:<40} {:>9.1}", "peak MiB of the process", peak() as f64 / f64::from(1 << 20));
 }

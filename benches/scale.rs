@@ -10,6 +10,8 @@
     reason = "a bench measures time and prints"
 )]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Bound;
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use common::{argument, peak_bytes};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
@@ -246,17 +249,9 @@ impl ObjectStore for Generated {
     }
 }
 
-/// The most memory that this process had, in bytes.
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("a process has a status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
-}
-
 /// Audits a bucket of so many objects, here.
 async fn audit(objects: u64) {
     let server = Arc::new(Generated::new(objects));
-    let before = peak();
     let start = Instant::now();
     let mut token = None;
     let mut listed = 0_u64;
@@ -293,22 +288,21 @@ async fn audit(objects: u64) {
     let counted: u64 = classes.values().map(|amount| amount.objects).sum();
     assert_eq!(counted, server.objects(), "every object is in one class");
     let report = json!({
-        "objects": counted, "seconds": seconds, "generating": generating, "before": before, "peak": peak(),
+        "objects": counted, "seconds": seconds, "generating": generating, "peak": peak_bytes("self"),
         "lists": server.lists.load(Ordering::Relaxed), "gets": server.gets.load(Ordering::Relaxed),
     });
     println!("{report}");
 }
 
 fn main() {
-    let argument = |name: &str| std::env::args().skip_while(|one| one != name).nth(1);
-    if let Some(objects) = argument("--one") {
+    if let Some(objects) = argument("one") {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         let objects = objects.parse().expect("a number");
         // On a thread of the runtime, as in the program.
         runtime.block_on(async { tokio::spawn(audit(objects)).await.expect("an audit") });
         return;
     }
-    let sizes = argument("--objects").unwrap_or_else(|| "1000000,3000000,10000000".into());
+    let sizes = argument("objects").unwrap_or_else(|| "1000000,3000000,10000000".into());
     println!(
         "{:>12} {:>9} {:>12} {:>12} {:>9} {:>11} {:>13}",
         "objects", "seconds", "objects/s", "of listing", "LIST", "peak MiB", "bytes/object"

@@ -4,11 +4,14 @@
 //! `REGSWEEP_BENCH_FILES`, `_REPETITIONS`, `_STORE` and `_BINARY`. The store is generated once and left for the next run.
 //! Seconds depend on the machine; the ratios, taken in one run on one store, are what to compare.
 #![allow(
+    clippy::cast_precision_loss,
     clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a bench measures time and prints"
 )]
+
+mod common;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -16,6 +19,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, bail, ensure};
+use common::peak_bytes;
 use regsweep::synth::Recipe;
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +48,8 @@ struct Options {
 impl Options {
     fn read() -> anyhow::Result<Self> {
         let argument = |name: &str| {
-            let mut arguments = std::env::args().skip_while(|argument| *argument != format!("--{name}"));
-            arguments.nth(1).or_else(|| std::env::var(format!("REGSWEEP_BENCH_{}", name.to_uppercase())).ok())
+            common::argument(name)
+                .or_else(|| std::env::var(format!("REGSWEEP_BENCH_{}", name.to_uppercase())).ok())
         };
         let number = |name: &str, default: u64| match argument(name) {
             Some(text) => text.parse().with_context(|| format!("--{name} {text}: write a whole number")),
@@ -108,17 +112,17 @@ impl Contender {
         Self { name, program: program.to_path_buf(), arguments }
     }
 
-    /// Runs once. Answers seconds and the most memory it held, in KiB.
+    /// Runs once. Answers seconds and the most memory it held, in bytes.
     fn run(&self, words: &Path) -> anyhow::Result<(f64, u64)> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_remove("AWS_CA_BUNDLE").stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(words)?);
         let started = Instant::now();
         let mut child = command.spawn().with_context(|| self.program.display().to_string())?;
-        let status_file = format!("/proc/{}/status", child.id());
+        let process = child.id().to_string();
         let mut peak = 0;
         let status = loop {
-            peak = peak.max(high_water_mark(&status_file).unwrap_or(0));
+            peak = peak.max(peak_bytes(&process).unwrap_or(0));
             if let Some(status) = child.try_wait()? {
                 break status;
             }
@@ -131,13 +135,6 @@ impl Contender {
         }
         Ok((seconds, peak))
     }
-}
-
-/// `VmHWM` of a process in KiB; `None` once it has ended.
-fn high_water_mark(status_file: &str) -> Option<u64> {
-    let text = fs::read_to_string(status_file).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
 /// The runs of one contender.
@@ -153,12 +150,7 @@ impl Runs {
     }
 
     fn peak_mib(&self) -> f64 {
-        median(
-            self.peaks
-                .iter()
-                .map(|peak| f64::from(u32::try_from(*peak).unwrap_or(u32::MAX)) / 1024.0)
-                .collect(),
-        )
+        median(self.peaks.iter().map(|peak| *peak as f64 / f64::from(1 << 20)).collect())
     }
 }
 
