@@ -210,6 +210,11 @@ impl Survey {
         Ok(explain::explain(&self.sources(store, job, &rules), &subject))
     }
 
+    /// Whether the next plan gives something back, and takes nothing before that is there.
+    pub fn gives_back_first(&self, store: &ReadStore, layout: &dyn RegistryLayout, job: &Job<'_>) -> bool {
+        crate::plan::gives_back_first(&self.sources(store, job, &self.rules(job)), layout)
+    }
+
     /// What goes, and why.
     pub fn plan(&self, store: &ReadStore, layout: &dyn RegistryLayout, job: &Job<'_>) -> Plan {
         let rules = self.rules(job);
@@ -312,14 +317,20 @@ pub fn layout(store: &ReadStore, name: Option<&str>) -> Result<&'static dyn Regi
     })
 }
 
-/// Opens a store to change it. Where there is no registry nothing is written, not even our own state.
+/// Opens a store to change it, and tells its layout: the one of this name, or the one that is found. Where there is no
+/// registry nothing is written, not even our own state.
 ///
 /// # Errors
-/// When there is no registry, or the store cannot be opened.
-pub fn open(location: &Location, access: &Access) -> Result<WriteStore, PipelineError> {
+/// When there is no registry or not that layout, or the store cannot be opened.
+pub fn open(
+    location: &Location,
+    access: &Access,
+    name: Option<&str>,
+) -> Result<(WriteStore, &'static dyn RegistryLayout), PipelineError> {
     let store = ReadStore::open(location, access)?;
-    tokio::task::block_in_place(|| scan::detect(&store))?;
-    Ok(WriteStore::open(location, access)?)
+    let found = tokio::task::block_in_place(|| scan::detect(&store))?;
+    let layout = name.map_or(Ok(found), |name| layout(&store, Some(name)))?;
+    Ok((WriteStore::open(location, access)?, layout))
 }
 
 /// Takes the lease and looks after interrupted runs, before anything is listed.

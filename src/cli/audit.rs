@@ -8,7 +8,8 @@ use super::{CommandResult, Failure, PolicyArgsOf, StoreArgs, data, json};
 use crate::clock::System;
 use crate::exit::Exit;
 use crate::inventory::Depth;
-use crate::pipeline::{self, Survey};
+use crate::layout::RegistryLayout;
+use crate::pipeline::{self, Job, Survey};
 use crate::plan::build::counts;
 use crate::policy::Policy;
 use crate::report::Problems;
@@ -32,27 +33,36 @@ pub(super) struct AuditArgs {
 pub(super) async fn run(args: AuditArgs) -> CommandResult {
     args.html.check()?;
     let policy = args.policy.read()?;
-    let (store, survey, audit) = look(&args.store, &args.policy, policy.as_ref()).await?;
+    let Looked { store, layout, survey, audit, .. } =
+        look(&args.store, &args.policy, policy.as_ref()).await?;
     if args.store.json {
         json(&audit)?;
     } else {
         data(&text::audit(&audit, args.problems));
     }
-    let contents = survey.contents(Some(audit.classes));
-    args.html.write(&args.store, &store, policy.as_ref(), Some(contents), None).await?;
+    let found = || (Some(survey.contents(Some(audit.classes))), None);
+    args.html.write(&args.store, &store, layout, policy.as_ref(), found).await?;
     Ok(Exit::Done)
 }
 
+/// What an audit works with, and what it found.
+pub(super) struct Looked<'l> {
+    pub store: ReadStore,
+    pub layout: &'static dyn RegistryLayout,
+    pub job: Job<'l>,
+    pub survey: Survey,
+    pub audit: Audit,
+}
+
 /// Looks at everything in the store.
-pub(super) async fn look(
+pub(super) async fn look<'l>(
     at: &StoreArgs,
     by: &PolicyArgsOf,
-    policy: Option<&Policy>,
-) -> Result<(ReadStore, Survey, Audit), Failure> {
+    policy: Option<&'l Policy>,
+) -> Result<Looked<'l>, Failure> {
     let store = at.open()?;
     let layout = at.layout(&store)?;
-    let mut job = by.job(policy, at.manifest_cache(&store));
-    job.database = at.evidence.database()?;
+    let job = by.job(policy, at, &store)?;
     let shown = Shown::of(&store);
     let survey = pipeline::survey(&store, layout, &job, Depth::Everything, &System).await?;
     drop(shown);
@@ -81,5 +91,5 @@ pub(super) async fn look(
         problems: Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash),
         requests: store.requests(),
     };
-    Ok((store, survey, audit))
+    Ok(Looked { store, layout, job, survey, audit })
 }

@@ -7,6 +7,7 @@ use super::{CacheArgs, Failure, PolicyArgsOf, Stop, StoreArgs, talk, usage};
 use crate::clock::System;
 use crate::config::values::Period;
 use crate::exit::Exit;
+use crate::layout::RegistryLayout;
 use crate::pipeline::{self, Cycle, Cycled, Survey};
 use crate::plan::{Plan, Refusal};
 use crate::policy::Policy;
@@ -71,12 +72,13 @@ pub(super) trait Audience: Send {
 }
 
 /// What became of a cycle, and what it cost.
-#[derive(Debug)]
 pub(super) struct CarriedOut {
     /// The run's name.
     pub run: String,
     /// The store.
     pub store: WriteStore,
+    /// Its layout.
+    pub layout: &'static dyn RegistryLayout,
     /// Interrupted runs that were looked after.
     pub recovered: Vec<Recovered>,
     /// What was done.
@@ -110,11 +112,9 @@ impl CycleArgs {
         // A registry that is stopped or read-only is asked for nothing but that.
         let evicted = if self.policy.offline { self.cache.of_stopped(&self.store)? } else { caches.clone() };
         self.look_at_registry(&caches).await?;
-        let store = self.store.open_to_change()?;
-        let mut job = self.policy.job(policy, self.store.manifest_cache(store.read()));
+        let (store, layout) = self.store.open_to_change()?;
+        let mut job = self.policy.job(policy, &self.store, store.read())?;
         job.purge_ban = caches.purge_ban();
-        job.database = self.store.evidence.database()?;
-        let layout = self.store.layout(store.read())?;
         job.limits.settle = settle(self.settle, store.read().tree());
         let means = Means { store: &store, layout, caches: &evicted, clock: &System };
         let session = pipeline::begin(&means, &job.limits).await?;
@@ -145,6 +145,7 @@ impl CycleArgs {
             keeps_trash: !job.limits.trash_keep.is_zero(),
             requests: store.read().requests(),
             store,
+            layout,
         })
     }
 

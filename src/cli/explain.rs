@@ -52,13 +52,12 @@ pub(super) async fn run(mut args: ExplainArgs) -> CommandResult {
     let policy = args.policy.read()?;
     let store = args.store.open()?;
     let layout = args.store.layout(&store)?;
-    let mut job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
-    job.database = args.store.evidence.database()?;
+    let job = args.policy.job(policy.as_ref(), &args.store, &store)?;
     let shown = Shown::of(&store);
     let survey = pipeline::survey(&store, layout, &job, Depth::Names, &System).await?;
     drop(shown);
     let explained = survey.explain(&store, &job, &asked).map_err(usage)?;
-    let gives_back_first = survey.plan(&store, layout, &job).mends;
+    let gives_back_first = survey.gives_back_first(&store, layout, &job);
     if args.store.json {
         json(&Document {
             schema: "regsweep/explain/1",

@@ -10,6 +10,7 @@ use clap::Args;
 use super::{Failure, StoreArgs, usage};
 use crate::clock::{Clock as _, System};
 use crate::exit::Exit;
+use crate::layout::RegistryLayout;
 use crate::pipeline;
 use crate::policy::Policy;
 use crate::report::html::{self, Contents, Page, Planned};
@@ -29,27 +30,17 @@ impl HtmlArgs {
         beside(path).with_context(|| cannot(path)).map(drop).map_err(usage)
     }
 
-    /// Writes the page, whole or not at all.
+    /// Writes the page, whole or not at all. What it tells is asked for only when there is to be one.
     pub(super) async fn write(
         &self,
         args: &StoreArgs,
         store: &ReadStore,
+        layout: &dyn RegistryLayout,
         policy: Option<&Policy>,
-        contents: Option<Contents>,
-        planned: Option<Planned>,
+        found: impl FnOnce() -> (Option<Contents>, Option<Planned>),
     ) -> Result<(), Failure> {
         let Some(path) = &self.html else { return Ok(()) };
-        let page = Page {
-            written: System.now(),
-            store: store.identity().clone(),
-            layout: args.layout(store)?.name().into(),
-            address: args.address(store),
-            policy: policy.map(|policy| policy.origin().to_owned()),
-            notices: Vec::new(),
-            contents,
-            planned,
-            history: pipeline::history(store).await?,
-        };
+        let page = page(args, store, layout, policy, found()).await?;
         let written = || {
             let mut file = beside(path)?;
             file.write_all(html::page(&page).as_bytes())?;
@@ -59,6 +50,27 @@ impl HtmlArgs {
         };
         written().with_context(|| cannot(path)).map_err(|error| Failure { exit: Exit::SomeFailed, error })
     }
+}
+
+/// The page of a store, with what was found in it and what is to come.
+pub(super) async fn page(
+    args: &StoreArgs,
+    store: &ReadStore,
+    layout: &dyn RegistryLayout,
+    policy: Option<&Policy>,
+    (contents, planned): (Option<Contents>, Option<Planned>),
+) -> Result<Page, Failure> {
+    Ok(Page {
+        written: System.now(),
+        store: store.identity().clone(),
+        layout: layout.name().into(),
+        address: args.address(store),
+        policy: policy.map(|policy| policy.origin().to_owned()),
+        notices: Vec::new(),
+        contents,
+        planned,
+        history: pipeline::history(store).await?,
+    })
 }
 
 fn cannot(path: &Path) -> String {

@@ -10,7 +10,6 @@ use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::config::registry::RegistryConfig;
-use crate::evidence::Database;
 use crate::exit::{Exit, TABLE};
 use crate::inventory::manifest_cache::ManifestCache;
 use crate::inventory::scan::ScanError;
@@ -332,9 +331,9 @@ impl StoreArgs {
         address
     }
 
-    /// The store, for a command that was asked to change it.
-    fn open_to_change(&self) -> Result<WriteStore, Failure> {
-        Ok(pipeline::open(&self.location()?, &self.access()?)?)
+    /// The store, for a command that was asked to change it, and its layout.
+    fn open_to_change(&self) -> Result<(WriteStore, &'static dyn RegistryLayout), Failure> {
+        Ok(pipeline::open(&self.location()?, &self.access()?, self.layout.as_deref())?)
     }
 
     fn registry_configuration(&self) -> Result<Option<RegistryConfig>, Failure> {
@@ -367,17 +366,23 @@ impl PolicyArgsOf {
         read_policy(path).map(Some)
     }
 
-    fn job<'j>(&self, policy: Option<&'j Policy>, manifest_cache: Option<ManifestCache>) -> Job<'j> {
+    /// The work on a store that has been opened.
+    fn job<'j>(
+        &self,
+        policy: Option<&'j Policy>,
+        at: &StoreArgs,
+        store: &ReadStore,
+    ) -> Result<Job<'j>, Failure> {
         let mut limits = policy.map_or_else(Limits::default, Limits::of);
         limits.accept(&self.accept);
-        Job {
+        Ok(Job {
             policy,
             limits,
             mode: self.mode(),
-            manifest_cache,
+            manifest_cache: at.manifest_cache(store),
             purge_ban: None,
-            database: Database::default(),
-        }
+            database: at.evidence.database()?,
+        })
     }
 
     fn mode(&self) -> Mode {

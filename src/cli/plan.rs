@@ -53,9 +53,8 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
     // A store that cannot be written to: a plan that deleted would not compile.
     let store = args.store.open()?;
     let layout = args.store.layout(&store)?;
-    let mut job = args.policy.job(policy.as_ref(), args.store.manifest_cache(&store));
+    let mut job = args.policy.job(policy.as_ref(), &args.store, &store)?;
     job.purge_ban = args.cache.caches(&args.store)?.purge_ban();
-    job.database = args.store.evidence.database()?;
     let shown = Shown::of(&store);
     let survey = pipeline::survey(&store, layout, &job, Depth::Names, &System).await?;
     drop(shown);
@@ -76,7 +75,6 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
             path.display()
         ));
     }
-    let planned = Planned::of(&plan, &refusals, html::Standing::Made);
     let problems = Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash);
     let requests = store.requests();
     if args.store.json {
@@ -97,7 +95,7 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
         };
         data(&text::plan(&said));
     }
-    let contents = survey.contents(None);
-    args.html.write(&args.store, &store, policy.as_ref(), Some(contents), Some(planned)).await?;
+    let found = || (Some(survey.contents(None)), Some(Planned::of(&plan, &refusals, html::Standing::Made)));
+    args.html.write(&args.store, &store, layout, policy.as_ref(), found).await?;
     Ok(if refusals.is_empty() { Exit::Done } else { Exit::Refused })
 }

@@ -13,7 +13,7 @@ use super::{CommandResult, Failure, StoreArgs, data, json, read_policy, usage};
 use crate::clock::{Clock as _, System};
 use crate::exit::Exit;
 use crate::oci::RepositoryName;
-use crate::policy::{DEFAULT_MAX_GAP, IgnoreError, IgnoredPulls};
+use crate::policy::{DEFAULT_MAX_GAP, IgnoreError, IgnoredPulls, Policy};
 use crate::report::text;
 use crate::sources::pulls::{LastPulls, Observed, PullRecord, Reader, Span};
 use crate::sweep::pulls;
@@ -79,7 +79,8 @@ pub(super) struct IgnoreArgs {
 }
 
 impl IgnoreArgs {
-    pub(super) fn list(&self) -> Result<IgnoredPulls, Failure> {
+    /// Those that the command line and the policy name.
+    pub(super) fn list(&self, policy: Option<&Policy>) -> Result<IgnoredPulls, Failure> {
         let mut list = IgnoredPulls::default();
         let told = |flag: &'static str| move |why: IgnoreError| usage(anyhow::anyhow!("{flag}: {why}"));
         for agent in &self.user_agents {
@@ -90,6 +91,9 @@ impl IgnoreArgs {
         }
         for address in &self.addresses {
             list.add_address(address).map_err(told("--ignore-address"))?;
+        }
+        if let Some(policy) = policy {
+            list.extend(&policy.pulls().ignored);
         }
         Ok(list)
     }
@@ -135,11 +139,9 @@ async fn import(mut args: ImportArgs) -> CommandResult {
     }
     let missing = || usage(anyhow::anyhow!("name the file of events or log lines, or - for standard input"));
     let file = args.file.as_ref().ok_or_else(missing)?;
-    let mut ignored = args.ignore.list()?;
-    if let Some(policy) = &args.policy {
-        ignored.extend(&read_policy(policy)?.pulls().ignored);
-    }
-    let store = args.store.open_to_change()?;
+    let policy = args.policy.as_deref().map(read_policy).transpose()?;
+    let ignored = args.ignore.list(policy.as_ref())?;
+    let (store, _) = args.store.open_to_change()?;
     let read = if file.as_os_str() == "-" {
         Reader::read(std::io::stdin().lock(), &ignored)
     } else {

@@ -53,8 +53,7 @@ pub(super) async fn run(mut args: RestoreArgs) -> CommandResult {
         args.what = args.store.store.take();
     }
     let Some(what) = &args.what else { return list(&args).await };
-    let store = args.store.open_to_change()?;
-    let layout = args.store.layout(store.read())?;
+    let (store, layout) = args.store.open_to_change()?;
     let wanted = wanted(what)?;
     let caches = Caches::default();
     let means = Means { store: &store, layout, caches: &caches, clock: &System };

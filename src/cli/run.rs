@@ -101,7 +101,8 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
     let carried = args.cycle.carry_out(policy.as_ref(), given, &stop, &mut reader).await?;
     let Reader { problems, contents, planned, .. } = reader;
     let exit = tell(&args, &carried, &problems.unwrap_or_default())?;
-    args.html.write(&args.cycle.store, carried.store.read(), policy.as_ref(), contents, planned).await?;
+    let found = || (contents, planned);
+    args.html.write(&args.cycle.store, carried.store.read(), carried.layout, policy.as_ref(), found).await?;
     Ok(stop.exit().unwrap_or(exit))
 }
 

@@ -16,7 +16,6 @@ use crate::clock::System;
 use crate::config::registry::Secret;
 use crate::config::values::{Percentage, Period};
 use crate::exit::Exit;
-use crate::policy::{IgnoredPulls, Policy};
 use crate::sidecar::board::Board;
 use crate::sidecar::events::Intake;
 use crate::sidecar::guard::Guard;
@@ -124,10 +123,7 @@ pub(super) async fn run(args: ServeArgs) -> CommandResult {
         }
         None => (None, None),
     };
-    let mut ignored = args.ignore.list()?;
-    if let Some(policy) = &policy {
-        ignored.extend(&policy.pulls().ignored);
-    }
+    let ignored = args.ignore.list(policy.as_ref())?;
     let intake = Arc::new(Intake::of(ignored, board.clone()));
     let writer = Arc::new(Writer::of(args.cycle.store.clone(), intake.clone(), board.clone()));
     let writing = tokio::spawn(events::write_on(writer.clone()));
@@ -184,15 +180,6 @@ impl ServeArgs {
             )));
         }
         Ok(())
-    }
-
-    /// Whose pulls do not count, by the command line and the policy.
-    fn ignored(&self, policy: Option<&Policy>) -> Result<IgnoredPulls, Failure> {
-        let mut ignored = self.ignore.list()?;
-        if let Some(policy) = policy {
-            ignored.extend(&policy.pulls().ignored);
-        }
-        Ok(ignored)
     }
 
     async fn listen(&self) -> Result<(TcpListener, SocketAddr), Failure> {

@@ -68,21 +68,8 @@ pub fn build(sources: &Sources<'_>, layout: &dyn RegistryLayout) -> Plan {
     let Sources { inventory, marks, rules, limits, mode, .. } = *sources;
     let young = in_grace(inventory, marks, rules);
     let linked = linked(inventory);
-    let mut builder = Builder {
-        sources,
-        layout,
-        young: &young,
-        linked: &linked,
-        in_trash: sources.trash.iter().filter_map(|item| item.digest).collect(),
-        steps: Vec::new(),
-        mends: false,
-        held_back: None,
-    };
-    // What a repository manager misses it writes itself.
-    if inventory.assets.is_none() {
-        builder.heal();
-        builder.give_back();
-    }
+    let mut builder = Builder::of(sources, layout, &young, &linked);
+    builder.mend();
     for index in 0..inventory.repositories.len() {
         builder.repository(index);
     }
@@ -156,7 +143,17 @@ pub(super) struct Builder<'b> {
     pub(super) held_back: Option<HeldBack>,
 }
 
-impl Builder<'_> {
+impl<'b> Builder<'b> {
+    pub(super) fn of(
+        sources: &'b Sources<'b>,
+        layout: &'b dyn RegistryLayout,
+        young: &'b BlobSet,
+        linked: &'b BlobSet,
+    ) -> Self {
+        let in_trash = sources.trash.iter().filter_map(|item| item.digest).collect();
+        Self { sources, layout, young, linked, in_trash, steps: Vec::new(), mends: false, held_back: None }
+    }
+
     pub(super) fn push(&mut self, action: Action, reason: Reason, changed: Option<Timestamp>) {
         self.steps.push(Step { action, evidence: Evidence { reason, changed } });
     }

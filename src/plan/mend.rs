@@ -7,9 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 use rustc_hash::FxHashSet;
 
 use super::build::{Builder, Sources, TrashItem};
+use super::candidates::{in_grace, linked};
 use super::{Action, HeldBack, Mode, Reason};
 use crate::graph::{Fate, RepositoryMarks};
 use crate::inventory::{BlobId, Link, Repository, Target};
+use crate::layout::RegistryLayout;
 use crate::oci::{Digest, RepositoryName, Role, TagName};
 
 /// What recent runs took, by their journals, whatever became of each step: a process that was stopped may have gone on.
@@ -65,7 +67,25 @@ impl TakenTag {
     }
 }
 
+/// Whether the plan gives something back, and takes nothing before that is there.
+pub fn gives_back_first(sources: &Sources<'_>, layout: &dyn RegistryLayout) -> bool {
+    let Sources { inventory, marks, rules, .. } = *sources;
+    let (young, linked) = (in_grace(inventory, marks, rules), linked(inventory));
+    let mut builder = Builder::of(sources, layout, &young, &linked);
+    builder.mend();
+    builder.mends
+}
+
 impl Builder<'_> {
+    /// Plans all that comes back.
+    pub(super) fn mend(&mut self) {
+        // What a repository manager misses it writes itself.
+        if self.sources.inventory.assets.is_none() {
+            self.heal();
+            self.give_back();
+        }
+    }
+
     /// Data in the trash that something kept needs, or that somebody has linked since it went there.
     pub(super) fn heal(&mut self) {
         let Sources { inventory, trash, .. } = *self.sources;

@@ -26,7 +26,7 @@ mod waiting;
 
 pub use action::Action;
 pub use check::{CheckedPlan, Refused, World, check as check_plan};
-pub use mend::{PurgeBan, Taken, TakenTag};
+pub use mend::{PurgeBan, Taken, TakenTag, gives_back_first};
 pub use refusal::Refusal;
 
 /// The `schema` of a plan file. A reader refuses any other.

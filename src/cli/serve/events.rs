@@ -38,7 +38,7 @@ impl Writer {
         let now = System.now();
         let result = match store.take() {
             Some(open) => Ok(open),
-            None => self.at.open_to_change(),
+            None => self.at.open_to_change().map(|(open, _)| open),
         };
         let written = match result {
             Ok(open) => match pulls::add(&open, &record, now).await {

@@ -6,13 +6,13 @@ use async_trait::async_trait;
 
 use super::ServeArgs;
 use super::events::Writer;
-use crate::cli::audit;
+use crate::cli::audit::{self, Looked};
 use crate::cli::cycle::{Audience, CarriedOut};
-use crate::cli::{Failure, Stop, data, talk};
+use crate::cli::{Failure, Stop, data, html, talk};
 use crate::clock::{Clock as _, System};
 use crate::exit::Exit;
 use crate::inventory::scan::ScanError;
-use crate::pipeline::{self, PipelineError, Survey};
+use crate::pipeline::{PipelineError, Survey};
 use crate::plan::{Plan, Refusal};
 use crate::policy::Policy;
 use crate::report::html::{Page, Planned, Standing};
@@ -61,29 +61,18 @@ impl<'r> Routine<'r> {
     async fn look_at_store(&self) -> Result<(Holdings, Page), Failure> {
         let cycle = &self.args.cycle;
         let policy = self.policy();
-        let (store, survey, audit) = audit::look(&cycle.store, &cycle.policy, policy.as_deref()).await?;
-        let layout = cycle.store.layout(&store)?;
-        let mut job = cycle.policy.job(policy.as_deref(), None);
+        let Looked { store, layout, mut job, survey, audit } =
+            audit::look(&cycle.store, &cycle.policy, policy.as_deref()).await?;
         job.purge_ban = cycle.cache.caches(&cycle.store)?.purge_ban();
-        let (contents, planned) = tokio::task::block_in_place(|| {
+        let found = tokio::task::block_in_place(|| {
             let plan = survey.plan(&store, layout, &job);
             let planned = match survey.check(plan, &store, &job) {
                 Ok(checked) => Planned::of(checked.plan(), &[], Standing::Made),
                 Err(refused) => Planned::of(&refused.plan, &refused.refusals, Standing::Refused),
             };
-            (survey.contents(Some(audit.classes.clone())), planned)
+            (Some(survey.contents(Some(audit.classes.clone()))), Some(planned))
         });
-        let page = Page {
-            written: System.now(),
-            store: store.identity().clone(),
-            layout: layout.name().into(),
-            address: cycle.store.address(&store),
-            policy: policy.as_ref().map(|policy| policy.origin().to_owned()),
-            notices: Vec::new(),
-            contents: Some(contents),
-            planned: Some(planned),
-            history: pipeline::history(&store).await?,
-        };
+        let page = html::page(&cycle.store, &store, layout, policy.as_deref(), found).await?;
         let holdings = Holdings {
             audit: Some(Arc::new(audit)),
             condemned: survey.memory.condemned.len() as u64,
@@ -119,7 +108,7 @@ impl Work for Routine<'_> {
     }
 
     async fn remember(&self, agenda: &Agenda) -> Result<(), Trouble> {
-        let store = self.args.cycle.store.open_to_change().map_err(|failure| trouble(&failure))?;
+        let (store, _) = self.args.cycle.store.open_to_change().map_err(|failure| trouble(&failure))?;
         store.claim_state().await.map_err(|error| trouble(&error.into()))?;
         journal::write_json(&store, AGENDA, agenda).await.map_err(|error| trouble(&error.into()))
     }
@@ -177,7 +166,7 @@ impl Work for Routine<'_> {
         let problem = match self.args.cycle.policy.read() {
             Ok(policy) => {
                 // What is wrong with the flags was said at the start.
-                if let Ok(ignored) = self.args.ignored(policy.as_ref()) {
+                if let Ok(ignored) = self.args.ignore.list(policy.as_ref()) {
                     self.writer.ignore(ignored);
                 }
                 *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = policy.map(Arc::new);
