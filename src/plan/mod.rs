@@ -19,6 +19,7 @@ pub mod explain;
 mod freed;
 pub mod limits;
 mod mend;
+mod records;
 mod refusal;
 mod unknown;
 pub mod usage;
@@ -27,6 +28,7 @@ mod waiting;
 pub use action::Action;
 pub use check::{CheckedPlan, Refused, World, check as check_plan};
 pub use mend::{PurgeBan, Taken, TakenTag, gives_back_first};
+pub use records::{RecordMode, UnknownMode};
 pub use refusal::Refusal;
 
 /// The `schema` of a plan file. A reader refuses any other.
