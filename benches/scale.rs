@@ -278,6 +278,7 @@ async fn audit(objects: u64) {
         purge_ban: None,
         database: regsweep::evidence::Database::default(),
         records: regsweep::plan::RecordMode::default(),
+        halted: None,
     };
     let start = Instant::now();
     let survey = pipeline::survey(store.read(), &Distribution, &job, Depth::Everything, &System)

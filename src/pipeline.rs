@@ -15,7 +15,7 @@ use crate::plan::candidates::{candidates, in_grace};
 use crate::plan::explain::{self, Asked, Explained, NotFound};
 use crate::plan::limits::Limits;
 use crate::plan::{
-    Action, CheckedPlan, Condemned, Mode, Plan, PurgeBan, RecordMode, Refused, Taken, check_plan,
+    Action, CheckedPlan, Condemned, Halted, Mode, Plan, PurgeBan, RecordMode, Refused, Taken, check_plan,
 };
 use crate::policy::{self, Policy};
 use crate::sources::pulls::PullRecord;
@@ -53,6 +53,8 @@ pub struct Job<'j> {
     pub database: Database,
     /// What goes of a store whose owner keeps a database.
     pub records: RecordMode,
+    /// Whether the user says that its owner does nothing meanwhile.
+    pub halted: Option<Halted>,
 }
 
 /// Why a command ended early.
@@ -126,7 +128,8 @@ pub async fn survey(
         Keeps::Records => {
             let oldest = now.saturating_sub(job.limits.plan_age).unwrap_or(Timestamp::MIN);
             let grace = job.limits.grace.as_signed();
-            let questions = Questions { database: &job.database, oldest, grace };
+            let by_policy = job.records.is_by_policy();
+            let questions = Questions { database: &job.database, oldest, grace, by_policy };
             Some(assets::scan(store, layout, options, questions, clock).await?)
         }
     };
@@ -139,7 +142,8 @@ pub async fn survey(
         let cache = job.manifest_cache.as_ref();
         created::created(store.tree(), layout, &mut inventory, &aged, cache, store.progress())?;
         // After the candidates were listed: what begins to run meanwhile is named.
-        let references = sources::ask(job.policy, clock);
+        let mut references = sources::ask(job.policy, clock);
+        sources::add_outside(&mut references, &inventory);
         let rules = Rules {
             policy: job.policy,
             grace: job.limits.grace.as_signed(),
@@ -197,6 +201,7 @@ impl Survey {
             rules,
             limits: &job.limits,
             mode: job.mode,
+            records: job.records,
             store: store.identity(),
             condemned: &self.memory.condemned,
             trash: &self.memory.trash,
@@ -261,6 +266,7 @@ impl Survey {
             purge_ban: job.purge_ban.as_ref(),
             mode: job.mode,
             records: job.records,
+            halted: job.halted,
             last: self.memory.last.as_ref(),
             ended: &self.memory.ended,
             references: &self.references,

@@ -10,7 +10,7 @@ use super::{Failure, usage};
 use crate::evidence::{Credentials, Database, EvidenceError, Rest, Source};
 use crate::exit::Exit;
 use crate::layout::{Keeps, RegistryLayout};
-use crate::plan::RecordMode;
+use crate::plan::{Halted, RecordMode};
 
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct EvidenceArgs {
@@ -52,6 +52,15 @@ pub(super) struct EvidenceArgs {
                 flagging it in its record, `hard` by moving it to the trash [default: orphans]"
     )]
     pub(super) nexus_mode: Option<RecordMode>,
+    #[arg(
+        long,
+        value_name = "STATE",
+        env = "REGSWEEP_NEXUS_CONFIRM",
+        value_parser = clap::builder::PossibleValuesParser::new(Halted::NAMES).try_map(|name| name.parse::<Halted>()),
+        help = "Nexus, for soft and hard: say again that it is `stopped`, or for soft `frozen` and restarted afterwards, and \
+                that its database is repaired afterwards"
+    )]
+    pub(super) nexus_confirm: Option<Halted>,
 }
 
 impl EvidenceArgs {

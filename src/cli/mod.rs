@@ -23,6 +23,7 @@ use crate::sweep::SweepError;
 use cache::CacheArgs;
 use stop::Stop;
 
+mod afterwards;
 mod audit;
 mod cache;
 mod cycle;
@@ -352,6 +353,7 @@ impl PolicyArgsOf {
             purge_ban: None,
             database: at.evidence.database()?,
             records: at.evidence.nexus_mode.unwrap_or_default(),
+            halted: at.evidence.nexus_confirm,
         })
     }
 

@@ -3,9 +3,10 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{CommandResult, Failure, StoreArgs, data, json, talk, usage};
+use super::{CommandResult, Failure, StoreArgs, afterwards, data, json, talk, usage};
 use crate::clock::{Clock as _, System};
 use crate::exit::Exit;
+use crate::layout::{Afterwards, Flags};
 use crate::oci::{Digest, ImageReference};
 use crate::pipeline;
 use crate::plan::limits::Limits;
@@ -40,11 +41,22 @@ struct RestoreReport<'r> {
     run: &'r str,
     data: usize,
     links: usize,
+    /// Records that say again what they said.
+    #[serde(skip_serializing_if = "is_zero")]
+    records: usize,
     already_there: usize,
     changed_since: &'r [String],
     lost: &'r [String],
     failed: Vec<String>,
     kept_until: jiff::Timestamp,
+    /// What is to be done where records were flagged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    afterwards: Option<&'r Afterwards>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(value: &usize) -> bool {
+    *value == 0
 }
 
 pub(super) async fn run(mut args: RestoreArgs) -> CommandResult {
@@ -61,7 +73,9 @@ pub(super) async fn run(mut args: RestoreArgs) -> CommandResult {
     let result = restore::restore(&session.lease, &store, layout, &wanted, &session.run, System.now()).await;
     session.lease.release().await?;
     let (plan, restored) = result?;
-    tell(&args, &session.run, plan.pins.until, &restored)?;
+    let records: Vec<String> = plan.marks.iter().map(|marked| marked.key.clone()).collect();
+    let told = afterwards::of_records(store.read(), layout, Flags::Lifted, &records);
+    tell(&args, &session.run, plan.pins.until, &restored, told.as_ref())?;
     Ok(if restored.failed.is_empty() && restored.lost.is_empty() { Exit::Done } else { Exit::SomeFailed })
 }
 
@@ -78,7 +92,13 @@ fn wanted(what: &str) -> Result<Wanted, Failure> {
     Ok(Wanted::Image(image))
 }
 
-fn tell(args: &RestoreArgs, run: &str, until: jiff::Timestamp, restored: &Restored) -> Result<(), Failure> {
+fn tell(
+    args: &RestoreArgs,
+    run: &str,
+    until: jiff::Timestamp,
+    restored: &Restored,
+    told: Option<&Afterwards>,
+) -> Result<(), Failure> {
     let failed: Vec<String> =
         restored.failed.iter().map(|(key, error)| format!("{key}: {}", error.with_cause())).collect();
     if args.store.json {
@@ -87,17 +107,22 @@ fn tell(args: &RestoreArgs, run: &str, until: jiff::Timestamp, restored: &Restor
             run,
             data: restored.data,
             links: restored.links,
+            records: restored.marks,
             already_there: restored.there,
             changed_since: &restored.changed,
             lost: &restored.lost,
             failed,
             kept_until: until,
+            afterwards: told,
         });
     }
     data(&format!(
         "restored   {} blobs, {} links; {} were there already\n",
         restored.data, restored.links, restored.there
     ));
+    if restored.marks > 0 {
+        data(&format!("unflagged  {}\n", text::number(restored.marks as u64)));
+    }
     data(&format!("kept until {} whatever a policy says\n", until.strftime("%Y-%m-%d %H:%M UTC")));
     for (what, keys) in [
         ("left, it says something else by now:", &restored.changed),
@@ -107,6 +132,9 @@ fn tell(args: &RestoreArgs, run: &str, until: jiff::Timestamp, restored: &Restor
         for key in keys {
             data(&format!("{what} {key}\n"));
         }
+    }
+    if let Some(told) = told {
+        afterwards::tell(told, true);
     }
     if !restored.lost.is_empty() {
         talk("some data is gone for good: the trash was purged, or the run kept none (trash.keep: 0)");

@@ -9,11 +9,12 @@ use serde::Serialize;
 use super::cycle::{Audience, CarriedOut, CycleArgs};
 use super::html::HtmlArgs;
 use super::progress::Shown;
-use super::{CommandResult, Failure, Stop, audit, data, json, plan as plan_command, talk, usage};
+use super::{CommandResult, Failure, Stop, afterwards, audit, data, json, plan as plan_command, talk, usage};
 use crate::config::values::Period;
 use crate::exit::Exit;
+use crate::layout::{Afterwards, Flags};
 use crate::pipeline::{Cycled, Survey};
-use crate::plan::{Condemned, Mode, Plan, Refusal};
+use crate::plan::{Condemned, Mode, Plan, RecordMode, Refusal};
 use crate::policy::{Policy, Source, SourceKind};
 use crate::report::Problems;
 use crate::report::html::{Contents, Planned, Standing};
@@ -62,6 +63,9 @@ struct RunReport<'r> {
     recovered: Vec<String>,
     problems: &'r Problems,
     requests: Requests,
+    /// What is to be done where records were flagged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    afterwards: Option<&'r Afterwards>,
 }
 
 /// A round of giving back.
@@ -100,7 +104,8 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
     let mut reader = Reader::of(&args, read_before);
     let carried = args.cycle.carry_out(policy.as_ref(), given, &stop, &mut reader).await?;
     let Reader { problems, contents, planned, .. } = reader;
-    let exit = tell(&args, &carried, &problems.unwrap_or_default())?;
+    let afterwards = afterwards_of(&args, &carried).await?;
+    let exit = tell(&args, &carried, &problems.unwrap_or_default(), afterwards.as_ref())?;
     let found = || (contents, planned);
     args.html.write(&args.cycle.store, carried.store.read(), carried.layout, policy.as_ref(), found).await?;
     Ok(stop.exit().unwrap_or(exit))
@@ -150,7 +155,24 @@ impl Audience for Reader<'_> {
     }
 }
 
-fn tell(args: &RunArgs, carried: &CarriedOut, problems: &Problems) -> CommandResult {
+/// What is to be done after this run, and after those that were interrupted and ended by it.
+async fn afterwards_of(args: &RunArgs, carried: &CarriedOut) -> Result<Option<Afterwards>, Failure> {
+    let flags = match args.cycle.store.evidence.nexus_mode {
+        Some(RecordMode::Soft) => Flags::Set,
+        Some(RecordMode::Hard) => Flags::SetAndMoved,
+        Some(RecordMode::Orphans) | None => return Ok(None),
+    };
+    let recovered = carried.recovered.iter().map(|recovered| recovered.run.as_str());
+    let runs: Vec<&str> = recovered.chain([carried.run.as_str()]).collect();
+    afterwards::of_runs(carried.store.read(), carried.layout, flags, &runs).await
+}
+
+fn tell(
+    args: &RunArgs,
+    carried: &CarriedOut,
+    problems: &Problems,
+    afterwards: Option<&Afterwards>,
+) -> CommandResult {
     let CarriedOut { cycled, requests, .. } = carried;
     let (plan, refusals) = match &cycled.plan {
         Ok(plan) => (plan, [].as_slice()),
@@ -176,6 +198,7 @@ fn tell(args: &RunArgs, carried: &CarriedOut, problems: &Problems) -> CommandRes
             recovered: carried.recovered.iter().map(|recovered| recovered.run.clone()).collect(),
             problems,
             requests: *requests,
+            afterwards,
         })?;
     } else if let Some(executed) = &cycled.executed {
         for one in &mended {
@@ -188,9 +211,13 @@ fn tell(args: &RunArgs, carried: &CarriedOut, problems: &Problems) -> CommandRes
             carried.keeps_trash,
             requests,
         ));
+        if let Some(told) = afterwards {
+            afterwards::tell(told, args.all);
+        }
     }
     let Some(executed) = &cycled.executed else { return Ok(Exit::Refused) };
-    after_word(args.cycle.policy.mode(), cycled, executed);
+    let by_records = plan.header.records.is_by_policy();
+    after_word(args.cycle.policy.mode(), by_records, cycled, executed);
     Ok(if carried.some_failed() { Exit::SomeFailed } else { Exit::Done })
 }
 
@@ -222,7 +249,7 @@ fn trusted(policy: Option<Policy>, path: &std::path::Path) -> Result<Option<Poli
     }
 }
 
-fn after_word(mode: Mode, cycled: &Cycled, executed: &Executed) {
+fn after_word(mode: Mode, by_records: bool, cycled: &Cycled, executed: &Executed) {
     if executed.count("discard") > 0 {
         talk(
             "the repository manager counts its blobs by itself: run its task \"Repair - Recalculate blob store storage\" on \
@@ -230,7 +257,7 @@ fn after_word(mode: Mode, cycled: &Cycled, executed: &Executed) {
         );
     }
     let changed = executed.count("sweep") + executed.count("unlink") + executed.count("delete-manifest") > 0;
-    if mode == Mode::Offline && changed {
+    if mode == Mode::Offline && changed && !by_records {
         talk(
             "a registry with an in-memory descriptor cache must be restarted before it takes writes again (the \
              configurations that registries ship with have one)",

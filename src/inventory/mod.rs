@@ -27,7 +27,7 @@ pub mod scan;
 mod table;
 mod walk;
 
-pub use assets::{Asset, Assets, Standing};
+pub use assets::{Asset, Assets, Piece, Recorded, Serves, Standing};
 pub use layer_link::LayerLink;
 pub use table::{BlobId, BlobSet, BlobTable};
 

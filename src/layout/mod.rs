@@ -6,6 +6,9 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
+use serde::Serialize;
+
 use crate::oci::Digest;
 
 pub mod distribution;
@@ -245,6 +248,26 @@ pub enum Keeps {
     Records,
 }
 
+/// What was done to the flags of blobs in their records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flags {
+    /// They were set, and the blobs are where they were.
+    Set,
+    /// They were set, and the blobs left their places.
+    SetAndMoved,
+    /// They were taken away again.
+    Lifted,
+}
+
+/// What whoever runs a repository manager has to do afterwards.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Afterwards {
+    /// What, in order.
+    pub advice: Vec<String>,
+    /// Statements for its database, if it has one of SQL.
+    pub statements: Vec<String>,
+}
+
 /// Interprets and builds the keys of one storage layout.
 pub trait RegistryLayout: Send + Sync {
     /// The layout's name, as the command line and reports write it.
@@ -265,4 +288,15 @@ pub trait RegistryLayout: Send + Sync {
 
     /// The one directory that classifies as `directory`, without a trailing slash. None for what has none of its own.
     fn directory_key(&self, directory: &Directory<'_>) -> Option<String>;
+
+    /// A record that says of its blob that it is deleted since `at`, and why, and else what `record` says, byte for byte.
+    /// None where there are no records, or this one cannot be read or says so already.
+    fn flagged(&self, _record: &[u8], _reason: &str, _at: Timestamp) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// What is to be done after the flags of these records were changed, in a store whose own name ends in `root`.
+    fn afterwards(&self, _flags: Flags, _records: &[String], _root: &str) -> Afterwards {
+        Afterwards::default()
+    }
 }

@@ -1,11 +1,13 @@
 //! What is asked besides the store, and what a plan takes for granted of the answers.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{Job, Survey};
 use crate::clock::Clock;
+use crate::inventory::Inventory;
 use crate::policy::Policy;
-use crate::sources::references::{self, References};
+use crate::sources::references::{self, Reference, References};
 
 /// Asks the sources of the policy, which is read where the runtime may block.
 pub(super) fn ask(policy: Option<&Policy>, clock: &dyn Clock) -> References {
@@ -15,6 +17,16 @@ pub(super) fn ask(policy: Option<&Policy>, clock: &dyn Clock) -> References {
     }
     let directory = policy.and_then(|policy| Path::new(policy.origin()).parent()).unwrap_or(Path::new(""));
     tokio::runtime::Handle::current().block_on(references::ask(&sources, directory, clock.now()))
+}
+
+/// Adds what manifests of other repositories in the store need: a blob may be theirs by its content alone.
+pub(super) fn add_outside(references: &mut References, inventory: &Inventory) {
+    let outside = inventory.assets.iter().flat_map(|assets| &assets.outside);
+    let found: Vec<Reference> =
+        outside.map(|digest| Reference { repository: None, tag: None, digest: Some(*digest) }).collect();
+    if !found.is_empty() {
+        references.sources.push((Arc::from("a repository that is not looked at"), found));
+    }
 }
 
 impl Survey {

@@ -6,12 +6,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::candidates::{in_grace, linked};
 use super::freed::freed;
 use super::limits::Limits;
-use super::unknown;
 use super::waiting::{waits, was_manifest};
 use super::{
     Action, Condemnation, Condemned, Counts, Evidence, Header, HeldBack, Mode, Plan, PurgeBan, Reason,
-    SCHEMA, Step, Taken,
+    RecordMode, SCHEMA, Step, Taken,
 };
+use super::{records, unknown};
 use crate::graph::{Fate, Gone, Marks, Rules};
 use crate::inventory::{BlobId, BlobSet, Inventory, Link, Repository, Target};
 use crate::layout::{Directory, RegistryLayout};
@@ -49,6 +49,8 @@ pub struct Sources<'s> {
     pub limits: &'s Limits,
     /// Whether pushes may be going on.
     pub mode: Mode,
+    /// What goes of a store whose owner keeps a database.
+    pub records: RecordMode,
     /// Which store it is.
     pub store: &'s Identity,
     /// Blobs seen unreferenced by earlier runs, and since when.
@@ -73,7 +75,9 @@ pub fn build(sources: &Sources<'_>, layout: &dyn RegistryLayout) -> Plan {
     for index in 0..inventory.repositories.len() {
         builder.repository(index);
     }
-    builder.steps.extend(unknown::unknown(sources));
+    if !sources.records.is_by_policy() {
+        builder.steps.extend(unknown::unknown(sources));
+    }
     let (mut swept, mut condemned) = builder.blobs();
     builder.leftovers();
     builder.purge();
@@ -85,7 +89,14 @@ pub fn build(sources: &Sources<'_>, layout: &dyn RegistryLayout) -> Plan {
     // References go before what they refer to, so that at every moment a client is told "not here" rather than given
     // a manifest whose layers are gone.
     steps.sort_by_key(|step| step.action.stage());
-    let freed = freed(inventory, marks, &swept, &steps);
+    let by_policy = inventory.assets.is_some() && sources.records.is_by_policy();
+    if by_policy {
+        records::attach(&mut steps, sources);
+    }
+    let mut freed = freed(inventory, marks, &swept, &steps);
+    if by_policy {
+        records::count(&mut freed, &steps);
+    }
     let policy = rules.policy;
     Plan {
         schema: SCHEMA.into(),
@@ -101,6 +112,7 @@ pub fn build(sources: &Sources<'_>, layout: &dyn RegistryLayout) -> Plan {
             grace: limits.grace,
             trash_keep: limits.trash_keep,
             saw: counts(inventory, marks),
+            records: sources.records,
         },
         steps,
         condemned,
@@ -155,7 +167,7 @@ impl<'b> Builder<'b> {
     }
 
     pub(super) fn push(&mut self, action: Action, reason: Reason, changed: Option<Timestamp>) {
-        self.steps.push(Step { action, evidence: Evidence { reason, changed } });
+        self.steps.push(Step::new(action, Evidence { reason, changed }));
     }
 
     fn remove_directory(&mut self, directory: &Directory<'_>) {
@@ -190,15 +202,9 @@ impl<'b> Builder<'b> {
                 Target::Missing | Target::Corrupt(_) => None,
             };
             let history = tag.history.iter().flatten().map(|entry| blobs.digest(entry.digest)).collect();
-            self.steps.push(Step {
-                action: Action::Untag {
-                    repository: repository.name.clone(),
-                    tag: tag.name.clone(),
-                    target,
-                    history,
-                },
-                evidence: Evidence { reason: Reason::Policy(decision.clone()), changed: tag.changed },
-            });
+            let (name, tag_name) = (repository.name.clone(), tag.name.clone());
+            let action = Action::Untag { repository: name, tag: tag_name, target, history };
+            self.push(action, Reason::Policy(decision.clone()), tag.changed);
         }
     }
 
@@ -341,7 +347,7 @@ impl<'b> Builder<'b> {
         dead.sort_by_key(|id| inventory.blobs.digest(*id));
         let (mut swept, mut waiting) = (Vec::new(), Vec::new());
         // A repository manager removes blobs itself when its database lets go of them, and that only a policy can tell.
-        let records = inventory.assets.is_some();
+        let records = inventory.assets.is_some() && !self.sources.records.is_by_policy();
         dead.retain(|id| !records || marks.referenced.contains(*id));
         for id in dead {
             let digest = inventory.blobs.digest(id);

@@ -20,6 +20,7 @@ mod online;
 mod orders;
 mod pulls;
 mod ranks;
+mod recorded;
 mod remains;
 mod tagged;
 #[cfg(test)]
@@ -30,7 +31,7 @@ mod versions;
 
 use super::limits::Limits;
 use super::refusal::Refusal;
-use super::{Action, Condemnation, Counts, Mode, Plan, PurgeBan, RecordMode, Step, Taken};
+use super::{Action, Condemnation, Counts, Halted, Mode, Plan, PurgeBan, RecordMode, Step, Taken};
 use crate::graph::Pins;
 use crate::inventory::{BlobId, Inventory, Repository};
 use crate::oci::{Digest, RepositoryName, TagName};
@@ -86,6 +87,8 @@ pub struct World<'w> {
     pub mode: Mode,
     /// What goes of a store whose owner keeps a database.
     pub records: RecordMode,
+    /// Whether the user says that its owner does nothing meanwhile.
+    pub halted: Option<Halted>,
     /// What the last run left, where there was one.
     pub last: Option<&'w Counts>,
     /// When the runs ended that have something in the trash.
@@ -131,6 +134,7 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
     unsafe_steps.extend(online::waited(&after, world));
     unsafe_steps.extend(mended::first(&plan, world));
     unsafe_steps.extend(assets::unknown(&plan, world));
+    unsafe_steps.extend(recorded::whole(&plan, &after, world));
     unsafe_steps.sort_by_key(|(step, _)| *step);
     unsafe_steps.dedup();
     refusals.extend(unsafe_steps.into_iter().take(NAMED).map(|(step, why)| Refusal::Unsafe { step, why }));

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::values::Period;
+use crate::inventory::Recorded;
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::Decision;
 use crate::store::Identity;
@@ -28,7 +29,7 @@ mod waiting;
 pub use action::Action;
 pub use check::{CheckedPlan, Refused, World, check as check_plan};
 pub use mend::{PurgeBan, Taken, TakenTag, gives_back_first};
-pub use records::{RecordMode, UnknownMode};
+pub use records::{Halted, RecordMode, UnknownMode};
 pub use refusal::Refusal;
 
 /// The `schema` of a plan file. A reader refuses any other.
@@ -98,6 +99,9 @@ pub struct Header {
     pub trash_keep: Period,
     /// What the store held.
     pub saw: Counts,
+    /// What goes of a store whose owner keeps a database.
+    #[serde(default, skip_serializing_if = "is_orphans")]
+    pub records: RecordMode,
 }
 
 /// Whether pushes may be going on.
@@ -147,6 +151,16 @@ pub struct Step {
     pub action: Action,
     /// Why it may be done.
     pub evidence: Evidence,
+    /// The files of the blobs that it is about, in a store that keeps a record beside each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recorded: Vec<Recorded>,
+}
+
+impl Step {
+    /// A step that finds its files by what it is about.
+    pub fn new(action: Action, evidence: Evidence) -> Self {
+        Self { action, evidence, recorded: Vec::new() }
+    }
 }
 
 /// Why a step may be done.
@@ -251,6 +265,11 @@ pub struct FreedIn {
     pub exclusive_bytes: u64,
     /// Bytes that it shared with others, and that go: counted in each of them, and once in the total.
     pub shared_bytes: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_orphans(mode: &RecordMode) -> bool {
+    !mode.is_by_policy()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]

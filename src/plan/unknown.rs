@@ -18,9 +18,9 @@ pub(super) fn unknown(sources: &Sources<'_>) -> Vec<Step> {
             });
             !asset.files.is_empty() && !only && !rules.young(asset.changed)
         })
-        .map(|asset| Step {
-            action: Action::Discard { files: asset.files.clone() },
-            evidence: Evidence { reason: Reason::Unknown, changed: asset.changed },
+        .map(|asset| {
+            let evidence = Evidence { reason: Reason::Unknown, changed: asset.changed };
+            Step::new(Action::Discard { files: asset.files.clone() }, evidence)
         })
         .collect()
 }

@@ -87,6 +87,25 @@ pub struct Intent {
     /// Data that moves to the trash, or goes for good.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<Moved>,
+    /// Records that are written anew in their place, before any data goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Marked>,
+}
+
+/// A small file that is replaced in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Marked {
+    /// Its key.
+    pub key: String,
+    /// The key of what it is about: it is not put back before that is there.
+    pub about: String,
+    /// What it says.
+    pub before: SavedBody,
+    /// What it says then.
+    pub after: SavedBody,
+    /// When it was last written before.
+    pub modified: Timestamp,
 }
 
 /// A small file that goes.

@@ -22,7 +22,9 @@ pub mod lease;
 mod look;
 mod place;
 pub mod pulls;
+pub mod records;
 pub mod recover;
+mod replace;
 mod rest;
 pub mod restore;
 mod selection;
@@ -105,6 +107,9 @@ pub struct Executed {
     pub freed_bytes: u64,
     /// Bytes deleted from the trash.
     pub purged_bytes: u64,
+    /// Bytes of content that are flagged as deleted and stay where they are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub flagged_bytes: u64,
     /// Whether it was asked to stop before the end.
     pub interrupted: bool,
 }
@@ -162,7 +167,7 @@ pub async fn execute(
     let workers = Workers::of(store);
     // The plan is durable before the first effect.
     let journal = Journal::begin(store, run, &plan).await?;
-    let hand = hand(means, run, plan.header.mode, lease.number());
+    let hand = hand(means, run, &plan, lease.number());
     let mut progress = Progress {
         plan: &plan,
         hand,
@@ -194,7 +199,8 @@ pub async fn execute(
     Ok(executed)
 }
 
-fn hand<'h>(means: &Means<'h>, run: &'h Run, mode: Mode, fencing: u64) -> step::Hand<'h> {
+fn hand<'h>(means: &Means<'h>, run: &'h Run, plan: &Plan, fencing: u64) -> step::Hand<'h> {
+    let (mode, records) = (plan.header.mode, plan.header.records);
     let now = means.clock.now();
     let youngest = now.saturating_sub(run.grace.as_signed()).unwrap_or(Timestamp::MIN);
     step::Hand {
@@ -205,6 +211,7 @@ fn hand<'h>(means: &Means<'h>, run: &'h Run, mode: Mode, fencing: u64) -> step::
         keep_trash: !run.trash_keep.is_zero(),
         fencing,
         youngest_directory: (mode == Mode::Online).then_some(youngest),
+        records,
     }
 }
 
@@ -338,7 +345,8 @@ impl Executed {
         match outcome {
             Outcome::Done => {
                 *self.done.entry(action.name().to_owned()).or_default() += 1;
-                self.freed_bytes += action.frees();
+                self.freed_bytes += plan.frees(index);
+                self.flagged_bytes += plan.flags(index);
                 if let Action::Purge { size, .. } = action {
                     self.purged_bytes += size;
                 }
@@ -364,11 +372,18 @@ impl Executed {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
 /// What is there after a run, as the next one should find it.
 fn after(plan: &Plan, executed: &Executed) -> Counts {
     let saw = plan.header.saw;
+    // Where only blobs tell of a repository it goes with the last of them, and nobody counts those.
+    let repositories = if plan.header.records.is_by_policy() { 0 } else { saw.repositories };
     Counts {
-        repositories: saw.repositories.saturating_sub(executed.count("remove-repository")),
+        repositories: repositories.saturating_sub(executed.count("remove-repository")),
         tags: saw.tags.saturating_sub(executed.count("untag")),
         manifests: saw.manifests.saturating_sub(executed.count("delete-manifest")),
         blobs: saw.blobs.saturating_sub(executed.count("sweep")),

@@ -9,7 +9,7 @@ use rustc_hash::FxHashSet;
 use super::journal::{self, Entry, Intent, Journal, Outcome, Recorded, RunKind};
 use super::restore::RestorePlan;
 use super::{Executed, Means, RunReport, SweepError};
-use crate::plan::{Action, Mode, Plan};
+use crate::plan::{Action, Plan};
 use crate::store::{StoreError, WriteStore};
 
 /// What was done about an interrupted run.
@@ -37,7 +37,7 @@ pub async fn recover(means: &Means<'_>, fencing: u64) -> Result<Vec<Recovered>, 
             continue;
         }
         let done = match &recorded.run.kind {
-            RunKind::Sweep(mode) | RunKind::Mend(mode) => sweep(means, &recorded, *mode, fencing).await?,
+            RunKind::Sweep(_) | RunKind::Mend(_) => sweep(means, &recorded, fencing).await?,
             RunKind::Restore { .. } => restore(store, &recorded, means.clock.now()).await?,
         };
         tracing::warn!(
@@ -51,12 +51,7 @@ pub async fn recover(means: &Means<'_>, fencing: u64) -> Result<Vec<Recovered>, 
     Ok(recovered)
 }
 
-async fn sweep(
-    means: &Means<'_>,
-    recorded: &Recorded,
-    mode: Mode,
-    fencing: u64,
-) -> Result<Recovered, SweepError> {
+async fn sweep(means: &Means<'_>, recorded: &Recorded, fencing: u64) -> Result<Recovered, SweepError> {
     let store = means.store;
     let run = &recorded.run.run;
     let key = format!("{}/{run}/plan.json", journal::RUNS);
@@ -80,7 +75,7 @@ async fn sweep(
             executed.note(&plan, *step, outcome);
         }
     }
-    let hand = super::hand(means, &recorded.run, mode, fencing);
+    let hand = super::hand(means, &recorded.run, &plan, fencing);
     let mut journal = Journal::resume(store, run, recorded.segments);
     let mut result = Recovered { run: run.clone(), finished: 0, found_done: 0, left: 0 };
     for entry in &entries {
@@ -125,7 +120,8 @@ async fn sweep(
     Ok(result)
 }
 
-enum Progress {
+/// How far the effects of an intent came.
+pub(super) enum Progress {
     Done,
     Half,
     NotBegun,
@@ -135,6 +131,9 @@ enum Progress {
 
 /// How far the effects of an intent came, by what is there.
 fn look(store: &WriteStore, intent: &Intent) -> Result<Progress, StoreError> {
+    if !intent.marks.is_empty() {
+        return super::records::look(store, intent);
+    }
     let tree = store.read().tree();
     let (mut there, mut gone, mut changed) = (0, 0, false);
     for link in &intent.links {

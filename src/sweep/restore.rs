@@ -6,7 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{
-    self, Entry as JournalEntry, Intent, Moved, Outcome, Recorded, Run, RunKind, SavedLink,
+    self, Entry as JournalEntry, Intent, Marked, Moved, Outcome, Recorded, Run, RunKind, SavedLink,
 };
 use super::lease::Lease;
 use super::selection::Selection;
@@ -16,6 +16,7 @@ use crate::config::values::Period;
 use crate::graph::Pins;
 use crate::layout::{Entry, RegistryLayout};
 use crate::oci::{Digest, ImageReference, RepositoryName, TagName};
+use crate::plan::{Action, Plan};
 use crate::store::{StoreError, WriteStore};
 
 /// What is restored is kept for at least so long, whatever a policy says.
@@ -40,6 +41,9 @@ pub struct RestorePlan {
     pub data: Vec<Moved>,
     /// Links that are written again.
     pub links: Vec<SavedLink>,
+    /// Records that are written back as they were, when what they are about is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Marked>,
     /// What is kept for a while afterwards.
     pub pins: Pins,
 }
@@ -51,6 +55,8 @@ pub struct Restored {
     pub data: usize,
     /// Links that are back.
     pub links: usize,
+    /// Records that say again what they said.
+    pub marks: usize,
     /// Keys that were there already, unchanged or uploaded again.
     pub there: usize,
     /// Keys that hold something else by now, which was left.
@@ -64,7 +70,7 @@ pub struct Restored {
 impl Restored {
     /// Objects brought back.
     pub fn done(&self) -> usize {
-        self.data + self.links
+        self.data + self.links + self.marks
     }
 }
 
@@ -73,6 +79,9 @@ impl Restored {
 pub(super) struct Undo {
     pub(super) links: FxHashMap<String, SavedLink>,
     pub(super) data: FxHashMap<String, Moved>,
+    marks: FxHashMap<String, Marked>,
+    /// What the marks are about, by what they were in their plans.
+    named: Vec<Action>,
 }
 
 /// Brings back `wanted`.
@@ -95,12 +104,18 @@ pub async fn restore(
         .collect();
     let mut undo = Undo::default();
     for recorded in chosen.iter().rev() {
-        undo.add(&journal::entries(store.read(), recorded).await?);
+        let entries = journal::entries(store.read(), recorded).await?;
+        undo.add(&entries);
+        if entries.iter().any(|entry| matches!(entry, JournalEntry::Intent(one) if !one.marks.is_empty())) {
+            let key = format!("{}/{}/plan.json", journal::RUNS, recorded.run.run);
+            let plan: Option<Plan> = journal::read_json(store.read(), &key).await?;
+            undo.named.extend(plan.into_iter().flat_map(|plan| plan.steps).map(|step| step.action));
+        }
     }
     let grace = chosen.iter().map(|recorded| recorded.run.grace).max().unwrap_or(Period::ZERO);
     let until = now.saturating_add(grace.as_signed().max(PINNED)).unwrap_or(Timestamp::MAX);
     let plan = undo.select(store, layout, wanted, until)?;
-    if plan.data.is_empty() && plan.links.is_empty() {
+    if plan.data.is_empty() && plan.links.is_empty() && plan.marks.is_empty() {
         return Err(nothing(wanted));
     }
     lease.check().await?;
@@ -120,7 +135,7 @@ pub async fn restore(
     let restored = plan.carry_out(store);
     journal
         .end(&serde_json::json!({
-            "data": restored.data, "links": restored.links, "lost": restored.lost.len(),
+            "data": restored.data, "links": restored.links, "marks": restored.marks, "lost": restored.lost.len(),
             "failed": restored.failed.len(), "ended": now,
         }))
         .await?;
@@ -155,7 +170,7 @@ impl Undo {
             })
             .collect();
         for entry in entries {
-            let JournalEntry::Intent(Intent { step, links, data, .. }) = entry else { continue };
+            let JournalEntry::Intent(Intent { step, links, data, marks, .. }) = entry else { continue };
             if refused.contains(step) {
                 continue;
             }
@@ -165,16 +180,26 @@ impl Undo {
             for moved in data {
                 self.data.entry(moved.key.clone()).or_insert_with(|| moved.clone());
             }
+            for marked in marks {
+                self.marks.entry(marked.key.clone()).or_insert_with(|| marked.clone());
+            }
         }
     }
 
     fn select(
-        self,
+        mut self,
         store: &WriteStore,
         layout: &dyn RegistryLayout,
         wanted: &Wanted,
         until: Timestamp,
     ) -> Result<RestorePlan, SweepError> {
+        let mut pins = Pins { until, tags: Vec::new(), revisions: Vec::new(), blobs: Vec::new() };
+        let mut marks = Vec::new();
+        if matches!(wanted, Wanted::Run(_)) {
+            marks.extend(std::mem::take(&mut self.marks).into_values());
+            super::records::pin(&self.named, &mut pins);
+        }
+        marks.sort_by(|a: &Marked, b| a.key.cmp(&b.key));
         let (mut links, mut data): (Vec<SavedLink>, Vec<Moved>) = match wanted {
             Wanted::Run(_) => (self.links.into_values().collect(), self.data.into_values().collect()),
             Wanted::Blob(digest) => {
@@ -183,7 +208,6 @@ impl Undo {
             }
             Wanted::Image(image) => Selection::of(&self, store, layout, image)?.chosen(&self, layout),
         };
-        let mut pins = Pins { until, tags: Vec::new(), revisions: Vec::new(), blobs: Vec::new() };
         for link in &links {
             match layout.classify(&link.key) {
                 Entry::TagCurrent { repository, tag } => {
@@ -206,7 +230,7 @@ impl Undo {
         // What is referred to comes back before what refers to it.
         links.sort_by_cached_key(|link| (rank_of(&link.key), link.key.clone()));
         data.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(RestorePlan { data, links, pins })
+        Ok(RestorePlan { data, links, marks, pins })
     }
 }
 
@@ -242,6 +266,7 @@ impl RestorePlan {
                 Err(error) => restored.failed.push((moved.key.clone(), error)),
             }
         }
+        super::records::unmark(store, &self.marks, &mut restored);
         // What is referred to is there before what refers to it.
         for links in self.links.chunk_by(|one, next| rank_of(&one.key) == rank_of(&next.key)) {
             let back: Vec<_> = links.par_iter().map(|link| restore_link(store, link)).collect();

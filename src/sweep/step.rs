@@ -11,7 +11,7 @@ use super::trash;
 use crate::inventory::LooseFile;
 use crate::layout::{Entry, RegistryLayout};
 use crate::oci::{Digest, RepositoryName, TagName};
-use crate::plan::{Action, Step};
+use crate::plan::{Action, RecordMode, Step};
 use crate::store::{Bucket, Kind, STATE_DIRECTORY, StoreError, Tree, WriteStore};
 
 /// What stands in the place of a link is saved whole in the journal up to this size; anything longer is left alone.
@@ -31,10 +31,12 @@ pub(super) struct Hand<'h> {
     pub(super) fencing: u64,
     /// While a registry serves, a directory younger than this may be about to be filled by a push: it stays.
     pub(super) youngest_directory: Option<Timestamp>,
+    /// What goes of a store whose owner keeps a database.
+    pub(super) records: RecordMode,
 }
 
 /// Why a step is not begun.
-enum Leave {
+pub(super) enum Leave {
     Skip(String),
     Fail(String),
 }
@@ -45,7 +47,7 @@ impl From<StoreError> for Leave {
     }
 }
 
-type Prepared = Result<Intent, Leave>;
+pub(super) type Prepared = Result<Intent, Leave>;
 
 impl Hand<'_> {
     pub(super) fn tree(&self) -> &Tree {
@@ -64,9 +66,20 @@ impl Hand<'_> {
 
     /// Looks at what the step is about, unless it was seen just now, and gathers what undoing it needs.
     pub(super) fn prepare(&self, index: usize, step: &Step, seen: &Seen) -> Result<Intent, Outcome> {
-        let intent = Intent { step: index, fencing: self.fencing, links: Vec::new(), data: Vec::new() };
+        let intent = Intent {
+            step: index,
+            fencing: self.fencing,
+            links: Vec::new(),
+            data: Vec::new(),
+            marks: Vec::new(),
+        };
         let changed = step.evidence.changed;
         let prepared = match &step.action {
+            Action::Untag { .. } | Action::DeleteManifest { .. } | Action::Sweep { .. }
+                if self.records.is_by_policy() =>
+            {
+                self.prepare_recorded(intent, &step.recorded)
+            }
             Action::Untag { repository, tag, target, history } => {
                 self.prepare_untag(intent, repository, tag, target.as_ref(), history)
             }
@@ -242,13 +255,12 @@ impl Hand<'_> {
 
     /// Carries many steps out, side by side on the threads of the current pool.
     pub(super) fn perform_all(&self, steps: &[Step], intents: &[Intent]) -> Vec<(usize, Outcome)> {
-        match self.tree() {
-            Tree::Directory(_) => intents
-                .par_iter()
-                .map(|intent| (intent.step, self.perform(&steps[intent.step], intent)))
-                .collect(),
-            Tree::Bucket(bucket) => self.perform_in_bucket(bucket, steps, intents),
+        // What is flagged first goes blob by blob, each in its own order.
+        if let (Tree::Bucket(bucket), false) = (self.tree(), self.records.is_by_policy()) {
+            return self.perform_in_bucket(bucket, steps, intents);
         }
+        let perform = |intent: &Intent| (intent.step, self.perform(&steps[intent.step], intent));
+        intents.par_iter().map(perform).collect()
     }
 
     /// What goes to the trash is copied first; then everything that is to go is removed in the store's largest batches.
@@ -305,8 +317,13 @@ impl Hand<'_> {
 
     /// Carries the step out.
     pub(super) fn perform(&self, step: &Step, intent: &Intent) -> Outcome {
-        match self.remove(step, intent) {
-            Ok(()) => self.finish(step, intent),
+        match self.flag(intent).and_then(|left| match left {
+            None => self.remove(step, intent).map(|()| None),
+            left => Ok(left),
+        }) {
+            Ok(None) => self.finish(step, intent),
+            // Some of its blobs may be flagged by now: undoing must know.
+            Ok(Some(why)) => Outcome::Failed(why),
             Err(error) => Outcome::Failed(error.with_cause()),
         }
     }

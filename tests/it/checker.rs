@@ -65,6 +65,7 @@ fn refusals(change: impl FnOnce(&mut Plan, &mut World<'_>)) -> Vec<Refusal> {
         purge_ban: None,
         mode: Mode::Offline,
         records: RecordMode::default(),
+        halted: None,
         last: None,
         references: &survey.references,
         pulls: &survey.pulls,
@@ -192,7 +193,7 @@ fn a_manifest_that_the_rule_for_untagged_ones_keeps() {
                 signatures: vec![],
             };
             let mut forged = plan.clone();
-            forged.steps.push(Step { action, evidence: Evidence { reason, changed: decided.changed } });
+            forged.steps.push(Step::new(action, Evidence { reason, changed: decided.changed }));
             forged.steps.sort_by_key(|step| step.action.stage());
             // As it comes from a file.
             let forged = Plan::read(&serde_json::to_string(&forged).unwrap()).unwrap();
@@ -262,7 +263,7 @@ fn what_the_planner_takes_passes_and_no_manifest_that_it_keeps_can_be_added() {
                 let mut forged = plan.clone();
                 let by_policy = |step: &&Step| matches!(step.evidence.reason, Reason::Policy(_));
                 let evidence = plan.steps.iter().find(by_policy).unwrap().evidence.clone();
-                forged.steps.push(Step { action, evidence });
+                forged.steps.push(Step::new(action, evidence));
                 forged.steps.sort_by_key(|step| step.action.stage());
                 assert!(survey.check(forged, &store, &job).is_err(), "{what} was let through");
             }
@@ -347,7 +348,7 @@ fn what_the_planner_takes_passes_and_no_tag_that_it_keeps_can_be_added() {
                 let mut forged = plan.clone();
                 let by_policy = |step: &&Step| matches!(step.evidence.reason, Reason::Policy(_));
                 let evidence = plan.steps.iter().find(by_policy).unwrap().evidence.clone();
-                forged.steps.push(Step { action, evidence });
+                forged.steps.push(Step::new(action, evidence));
                 forged.steps.sort_by_key(|step| step.action.stage());
                 assert!(survey.check(forged, &store, &job).is_err(), "{what}: {name} was let through");
             }
@@ -425,7 +426,7 @@ fn what_a_restore_brought_back() {
 fn a_repository_that_is_not_empty() {
     let found = refusals(|plan, _| {
         let action = Action::RemoveRepository { repository: RepositoryName::found("shop/web").unwrap() };
-        plan.steps.push(Step { action, evidence: Evidence { reason: Reason::Empty, changed: None } });
+        plan.steps.push(Step::new(action, Evidence { reason: Reason::Empty, changed: None }));
     });
     unsafe_because(&found, "is not empty");
 }
@@ -436,7 +437,7 @@ fn what_is_not_there_any_more() {
         let repository = RepositoryName::found("gone").unwrap();
         let action =
             Action::Untag { repository, tag: TagName::found("v1").unwrap(), target: None, history: vec![] };
-        plan.steps.insert(0, Step { action, evidence: Evidence { reason: Reason::Empty, changed: None } });
+        plan.steps.insert(0, Step::new(action, Evidence { reason: Reason::Empty, changed: None }));
     });
     unsafe_because(&found, "not in the store as it is now");
 }

@@ -815,7 +815,7 @@ proptest! {
             let victim = at.get(&victims);
             let mut tampered = plan.clone();
             let evidence = Evidence { reason: Reason::Unreferenced, changed: None };
-            tampered.steps.push(Step { action: victim.clone(), evidence });
+            tampered.steps.push(Step::new(victim.clone(), evidence));
             tampered.steps.sort_by_key(|step| step.action.stage());
             let refusals = survey.check(tampered, &store, &job).err().map(|refused| refused.refusals).unwrap_or_default();
             prop_assert!(

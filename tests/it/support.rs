@@ -387,6 +387,7 @@ pub fn job(policy: Option<&Policy>, mode: Mode) -> Job<'_> {
         purge_ban: None,
         database: regsweep::evidence::Database::default(),
         records: regsweep::plan::RecordMode::default(),
+        halted: None,
     }
 }
 

@@ -63,7 +63,10 @@ const EXCEPTIONS: &[(&str, &str, &[&str], &str)] = &[
             "Link",
             "LooseFile",
             "Parts",
+            "Piece",
+            "Recorded",
             "Repository",
+            "Serves",
             "Tag",
             "Target",
         ],
@@ -122,6 +125,7 @@ const EXCEPTIONS: &[(&str, &str, &[&str], &str)] = &[
 const LIFTED: &[(&str, usize, &str)] = &[
     ("src/clock.rs", 2, "reads time"),
     ("src/store/metered.rs", 1, "passes on what sweep/trash.rs asks for"),
+    ("src/sweep/replace.rs", 1, "puts a record in the place of the one that it was made from"),
     ("src/sweep/trash.rs", 7, "deletes and moves"),
     ("src/synth/damage.rs", 1, "damages a store that it has made"),
 ];

@@ -11,11 +11,12 @@ use rustc_hash::FxHashMap;
 use super::super::read::intern;
 use super::super::scan::{Options, ScanError};
 use super::super::{
-    BlobId, BlobTable, Body, Depth, Inventory, Link, Parts, Repository, Revision, Tag, Tally, Target,
+    BlobId, BlobTable, Body, Depth, Inventory, Link, LooseFile, Parts, Repository, Revision, Tag, Tally,
+    Target,
 };
 use super::decide::{Draft, Drafts};
 use super::list::gap;
-use super::{Asset, Assets, Standing};
+use super::{Asset, Assets, Piece, Questions, Recorded, Serves, Standing};
 use crate::evidence::Evidence;
 use crate::layout::nexus::{DockerName, Part};
 use crate::oci::manifest::{self, MAX_MANIFEST_BYTES};
@@ -91,13 +92,24 @@ struct Named {
 }
 
 /// Makes the inventory.
-pub(super) fn build(drafts: Drafts, evidence: Option<&Evidence>, options: Options) -> Inventory {
+pub(super) fn build(
+    drafts: Drafts,
+    evidence: Option<&Evidence>,
+    questions: &Questions<'_>,
+    options: Options,
+) -> Inventory {
     let Drafts { list, copies, staged, bookkeeping, foreign, own_state, mut gaps } = drafts;
     let mut blobs = BlobTable::default();
     let mut manifests = FxHashMap::default();
     let mut images: BTreeMap<String, Image> = BTreeMap::new();
-    let mut assets =
-        Assets { copies, staged, bookkeeping, evidence: evidence.is_some(), ..Assets::default() };
+    let mut assets = Assets {
+        copies,
+        staged,
+        bookkeeping,
+        evidence: evidence.is_some(),
+        scoped: evidence.is_some() || !questions.database.repositories.is_empty(),
+        ..Assets::default()
+    };
     for draft in &list {
         let digest = draft.digest().map(|digest| blobs.intern(&digest));
         if let (Standing::Image, Some(id)) = (draft.standing, digest) {
@@ -116,7 +128,14 @@ pub(super) fn build(drafts: Drafts, evidence: Option<&Evidence>, options: Option
                 place(draft, id, evidence, &mut images);
             }
         }
-        assets.list.push(asset(draft, digest));
+        if let (Standing::Other, Some((_, Ok(said)))) = (draft.standing, &draft.manifest) {
+            // Whoever it belongs to, a blob here may be what it needs.
+            assets.outside.extend(said.references().iter().map(|reference| reference.digest));
+        }
+        assets.list.push(Asset {
+            piece: if questions.by_policy { piece(draft) } else { None },
+            ..asset(draft, digest)
+        });
     }
     let mut repositories = Vec::with_capacity(images.len());
     for (name, image) in images {
@@ -165,7 +184,25 @@ fn asset(draft: &Draft, digest: Option<BlobId>) -> Asset {
         shared: content.filter(|meta| meta.shared).map_or(0, |meta| meta.size),
         changed: draft.changed(),
         files: if draft.may_go { files } else { Vec::new() },
+        piece: None,
     }
+}
+
+/// What a blob is of an image; nothing for what belongs to none, or is not whole.
+fn piece(draft: &Draft) -> Option<Piece> {
+    if draft.standing != Standing::Image {
+        return None;
+    }
+    let repository = |image: &str| RepositoryName::found(&format!("{}/{image}", draft.repository)).ok();
+    let serves = match draft.docker()? {
+        DockerName::Tag { image, tag } => {
+            Serves::Tag { repository: repository(image)?, tag: TagName::found(tag).ok()? }
+        }
+        DockerName::Manifest { image, .. } => Serves::Manifest { repository: repository(image)? },
+        DockerName::Blob { .. } => Serves::Blob,
+    };
+    let [record, content]: [LooseFile; 2] = draft.files().try_into().ok()?;
+    Some(Piece { serves, files: Recorded { record, content } })
 }
 
 /// Puts a manifest into its image.
@@ -201,6 +238,7 @@ impl Image {
         for (tag, mut named) in std::mem::take(&mut self.tags) {
             named.sort_by_key(|one| (one.created, blobs.digest(one.digest)));
             let Some(current) = named.pop() else { continue };
+            let several = named.iter().any(|older| older.digest != current.digest);
             self.revise(current.digest, current.created, current.changed);
             for older in named {
                 // Of several blobs of one name only the database knows the current one: none of them goes by a policy,
@@ -217,7 +255,7 @@ impl Image {
                 name: found,
                 target: Target::Manifest(current.digest),
                 tagged: current.created,
-                changed: current.changed,
+                changed: if several { None } else { current.changed },
                 size: 0,
                 md5: None,
                 history: Some(Vec::new()),

@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::scan::{Options, ScanError};
 use super::{BlobId, Inventory, LooseFile, Tally};
 use crate::evidence::{Database, Evidence, EvidenceError};
 use crate::layout::RegistryLayout;
-use crate::oci::RepositoryName;
+use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::ReadStore;
 
 mod build;
@@ -46,6 +46,44 @@ pub enum Standing {
     Other,
 }
 
+/// What a blob is of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Serves {
+    /// A manifest, under the name of a tag.
+    Tag {
+        /// The repository.
+        repository: RepositoryName,
+        /// The tag.
+        tag: TagName,
+    },
+    /// A manifest, under its digest.
+    Manifest {
+        /// The repository.
+        repository: RepositoryName,
+    },
+    /// A layer or a configuration.
+    Blob,
+}
+
+/// The two files of a blob, as they were listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recorded {
+    /// The record.
+    pub record: LooseFile,
+    /// The content.
+    pub content: LooseFile,
+}
+
+/// A blob of an image that a policy may be about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// What it is of it.
+    pub serves: Serves,
+    /// Its files.
+    pub files: Recorded,
+}
+
 /// One blob of such a store.
 #[derive(Debug, Clone)]
 pub struct Asset {
@@ -63,6 +101,8 @@ pub struct Asset {
     pub changed: Option<Timestamp>,
     /// Its files, the record first, where the database says that it may go. Empty for all others.
     pub files: Vec<LooseFile>,
+    /// What it is of an image, where somebody asked what a policy may take.
+    pub piece: Option<Piece>,
 }
 
 /// What such a store holds.
@@ -80,6 +120,10 @@ pub struct Assets {
     pub proxied: BTreeSet<RepositoryName>,
     /// Whether a database was asked.
     pub evidence: bool,
+    /// Whether it is known which repositories hold images: by a database, or because they were named.
+    pub scoped: bool,
+    /// What manifests refer to that are of no repository that is looked at.
+    pub outside: BTreeSet<Digest>,
 }
 
 /// Why such a store could not be read.
@@ -102,6 +146,8 @@ pub struct Questions<'q> {
     pub oldest: Timestamp,
     /// What changed within so long before the evidence was taken may not have been in it yet.
     pub grace: jiff::SignedDuration,
+    /// Whether a policy may take what the database knows.
+    pub by_policy: bool,
 }
 
 /// Lists the store, reads its records and manifests, and asks the database. `clock` tells when the listing has ended.
@@ -132,5 +178,5 @@ pub async fn scan(
     store.progress().begin("asking the database", None);
     let evidence = Evidence::gather(&questions.database.sources, clock.now(), questions.oldest).await?;
     decide::ask(&mut drafts, evidence.as_ref(), &questions);
-    Ok(build::build(drafts, evidence.as_ref(), options))
+    Ok(build::build(drafts, evidence.as_ref(), &questions, options))
 }

@@ -13,6 +13,7 @@
 //! store or a directory of several, such as Nexus's own `blobs`: blobs of one repository may be spread over the members of
 //! a group, so those are looked at together.
 
+mod afterwards;
 mod blob_ref;
 mod names;
 mod place;
@@ -25,7 +26,10 @@ pub use names::{DockerName, docker_name, hides_a_manifest};
 pub use place::{Minute, Place, Uuid};
 pub use record::Record;
 
-use super::{Directory, Entry, ForeignReason, Keeps, RegistryLayout};
+use jiff::Timestamp;
+
+use super::properties::Properties;
+use super::{Afterwards, Directory, Entry, Flags, ForeignReason, Keeps, RegistryLayout};
 
 /// The blob stores of Sonatype Nexus Repository 3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -188,5 +192,13 @@ impl RegistryLayout for Nexus {
 
     fn directory_key(&self, _directory: &Directory<'_>) -> Option<String> {
         None
+    }
+
+    fn flagged(&self, record: &[u8], reason: &str, at: Timestamp) -> Option<Vec<u8>> {
+        record::flagged(&Properties::read(record).ok()?, reason, at).map(|flagged| flagged.bytes().to_vec())
+    }
+
+    fn afterwards(&self, flags: Flags, records: &[String], root: &str) -> Afterwards {
+        afterwards::afterwards(flags, records, root)
     }
 }

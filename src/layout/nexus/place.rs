@@ -108,6 +108,14 @@ impl FromStr for Minute {
     }
 }
 
+impl fmt::Display for Minute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(at) = self;
+        let (year, month, day) = (at.year(), at.month(), at.day());
+        write!(f, "{year:04}-{month:02}-{day:02}T{:02}:{:02}", at.hour(), at.minute())
+    }
+}
+
 /// Which of the two ways of placing a blob holds for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Place {
@@ -211,6 +219,7 @@ mod tests {
         }
         let minute: Minute = "2026-11-22T13:24".parse().unwrap();
         assert_eq!(Place::Dated(minute).directory(id), "2026/11/22/13/24");
+        assert_eq!(minute.to_string(), "2026-11-22T13:24");
         assert_eq!(Minute::of("2026-11-22T13:24:35Z".parse().unwrap()), Some(minute));
         for bad in ["2026-11-22", "2026-11-22T13:6x", "2026-13-22T13:06"] {
             assert!(bad.parse::<Minute>().is_err(), "{bad}");

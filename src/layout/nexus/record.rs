@@ -14,6 +14,8 @@ mod keys {
     pub(super) const SIZE: &str = "size";
     pub(super) const CREATED: &str = "creationTime";
     pub(super) const DELETED: &str = "deleted";
+    pub(super) const REASON: &str = "deletedReason";
+    pub(super) const DELETED_AT: &str = "deletedDateTime";
     pub(super) const ORIGINAL: &str = "originalLocation";
 }
 
@@ -54,6 +56,20 @@ impl Record {
     }
 }
 
+/// The record with its blob flagged as deleted, everything else as it was: what Nexus itself writes, without the place of
+/// a copy of the record, since there is none. None when it is flagged already.
+pub(super) fn flagged(record: &Properties, reason: &str, at: Timestamp) -> Option<Properties> {
+    if record.get(keys::DELETED).is_some() {
+        return None;
+    }
+    let flagged = record
+        .with(keys::DELETED, "true")
+        .with(keys::REASON, reason)
+        .with(keys::DELETED_AT, &at.as_millisecond().to_string());
+    // An edit that does not read back is no edit.
+    flagged.get(keys::DELETED).is_some().then_some(flagged)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +98,19 @@ mod tests {
         for text in ["deleted=true", "deleted=false", "deleted=", "deleted"] {
             assert!(record(text).deleted, "{text}");
         }
+    }
+
+    #[test]
+    fn a_flag_changes_nothing_but_itself() {
+        let text = "#2026-11-22 13:10:57,661+0000\r\nsize : 1\\\n 9\n@x=\\u00e9\ncreationTime=1";
+        let at = Timestamp::from_millisecond(1_795_353_937_818).unwrap();
+        let before = Properties::read(text.as_bytes()).unwrap();
+        let after = flagged(&before, "regsweep run: 1", at).unwrap();
+        let added = "\ndeleted=true\ndeletedReason=regsweep run\\: 1\ndeletedDateTime=1795353937818\n";
+        assert_eq!(std::str::from_utf8(after.bytes()).unwrap(), [text, added].concat());
+        assert!(record(std::str::from_utf8(after.bytes()).unwrap()).deleted);
+        assert_eq!(flagged(&after, "again", at), None);
+        assert_eq!(flagged(&Properties::read(b"deleted=false").unwrap(), "again", at), None);
     }
 
     #[test]

@@ -13,12 +13,15 @@ pub(super) fn of_records(plan: &Plan, world: &World<'_>) -> Vec<Refusal> {
     let own = |action: &Action| matches!(action, Action::Discard { .. } | Action::Purge { .. });
     let others = plan.steps.iter().filter(|step| !own(&step.action)).count() as u64;
     if world.records.is_by_policy() {
-        refusals.push(Refusal::Mode(format!(
-            "what the database knows is not yet taken in files, so there is no mode {}: say --nexus-mode orphans",
-            world.records
-        )));
+        refusals.extend(super::recorded::preconditions(world));
     } else if others > 0 {
         refusals.push(Refusal::NotInFiles { gone: others });
+    }
+    if plan.header.records != world.records {
+        refusals.push(Refusal::Mode(format!(
+            "the plan is for --nexus-mode {}, and this run for {}: say the same, or make the plan again",
+            plan.header.records, world.records
+        )));
     }
     let all: u64 = assets.list.iter().map(|asset| asset.bytes).sum();
     let gone: u64 = plan

@@ -240,6 +240,10 @@ pub fn executed(
     let done = if done.is_empty() { "nothing to do".to_owned() } else { done.join(", ") };
     let _ = writeln!(text, "\nrun        {run}   {done}");
     let _ = writeln!(text, "freed      {}", bytes(executed.freed_bytes));
+    if executed.flagged_bytes > 0 {
+        let _ =
+            writeln!(text, "flagged    {} as deleted, still in their places", bytes(executed.flagged_bytes));
+    }
     if executed.purged_bytes > 0 {
         let _ = writeln!(text, "purged     {} of older trash", bytes(executed.purged_bytes));
     }
@@ -255,7 +259,7 @@ pub fn executed(
         text.push_str("stopped before the end; a rerun goes on\n");
     }
     requests(&mut text, cost);
-    if keeps_trash && !executed.done.is_empty() {
+    if (keeps_trash || executed.flagged_bytes > 0) && !executed.done.is_empty() {
         let _ = writeln!(text, "undo       regsweep restore {} {run}", store.url);
     }
     text

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use rustc_hash::FxHashSet;
 
 use super::{SHOWN, bytes, counted, head, moment, number, problem_line, requests};
-use crate::plan::{Action, Condemned, Mode, Plan, Reason, Refusal, Step};
+use crate::plan::{Action, Condemned, Mode, Plan, Reason, RecordMode, Refusal, Step};
 use crate::policy::{ExpireReason, Verdict};
 use crate::report::Problems;
 use crate::store::Requests;
@@ -99,6 +99,9 @@ pub fn plan(said: &PlanText<'_>) -> String {
         Mode::Online => "online: links go now; data goes when nothing has named it for the grace",
     };
     let _ = writeln!(text, "{assumption}; grace {}, trash kept {}", header.grace, header.trash_keep);
+    if let Some(how) = how(header.records) {
+        let _ = writeln!(text, "{how}");
+    }
     for note in &plan.notes {
         let _ = writeln!(text, "{note}");
     }
@@ -127,6 +130,19 @@ pub fn plan(said: &PlanText<'_>) -> String {
     }
     refused(&mut text, refusals);
     text
+}
+
+/// What is done to blobs whose record the database knows, where anything is.
+fn how(records: RecordMode) -> Option<&'static str> {
+    match records {
+        RecordMode::Orphans => None,
+        RecordMode::Soft => {
+            Some("soft: blobs are flagged as deleted in their records, and stay in their places")
+        }
+        RecordMode::Hard => {
+            Some("hard: blobs are flagged in their records, then content and record leave their places")
+        }
+    }
 }
 
 fn more(text: &mut String, count: usize, detail: Detail) {

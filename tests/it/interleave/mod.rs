@@ -507,6 +507,7 @@ impl World {
                 .then(|| PurgeBan { manifests_only: false, why: "a cache may answer for it".to_owned() }),
             database: regsweep::evidence::Database::default(),
             records: regsweep::plan::RecordMode::default(),
+            halted: None,
         };
         // Two runs of one moment would share a name.
         simulation.advance(1);

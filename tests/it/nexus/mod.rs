@@ -1,6 +1,8 @@
 //! Nexus blob stores: everything in exactly one class, and only what the database does not know goes.
 
 mod bad_input;
+mod by_policy;
+mod killed;
 mod orphans;
 mod process;
 mod rest;
