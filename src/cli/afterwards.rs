@@ -1,9 +1,9 @@
 //! What is to be done after the flags of records were changed, where the layout has such.
 
 use super::{Failure, data};
-use crate::layout::{Afterwards, Flags, RegistryLayout};
+use crate::layout::{Afterwards, Flags, Keeps, RegistryLayout};
 use crate::store::ReadStore;
-use crate::sweep::records;
+use crate::sweep::records::{self, Flagged};
 
 /// Statements shown before the rest is only counted.
 const SHOWN: usize = 20;
@@ -12,14 +12,17 @@ const SHOWN: usize = 20;
 pub(super) async fn of_runs(
     store: &ReadStore,
     layout: &dyn RegistryLayout,
-    flags: Flags,
     runs: &[&str],
 ) -> Result<Option<Afterwards>, Failure> {
-    let mut keys = Vec::new();
-    for run in runs {
-        keys.extend(records::flagged(store, run).await?);
+    if layout.keeps() == Keeps::Links {
+        return Ok(None);
     }
-    Ok(of_records(store, layout, flags, &keys))
+    let mut found = Flagged::default();
+    for run in runs {
+        records::flagged(store, run, &mut found).await?;
+    }
+    let in_place = of_records(store, layout, Flags::Set, &found.in_place);
+    Ok(in_place.or_else(|| of_records(store, layout, Flags::SetAndMoved, &found.moved)))
 }
 
 /// What follows on a change of the flags of these records; nothing where nothing does.

@@ -65,6 +65,12 @@ pub(super) struct EvidenceArgs {
 
 impl EvidenceArgs {
     pub(super) fn database(&self) -> Result<Database, Failure> {
+        if let (Some(url), Some(Halted::Stopped)) = (&self.nexus_url, self.nexus_confirm) {
+            return Err(usage(anyhow::anyhow!(
+                "--nexus-confirm stopped says that no Nexus answers, and --nexus-url {url} is to ask it: give an export with \
+                 --evidence, or freeze it and say frozen"
+            )));
+        }
         let mut sources: Vec<Source> = self.evidence.iter().cloned().map(Source::File).collect();
         if let Some(url) = &self.nexus_url {
             sources.push(Source::Rest(Rest::new(url, self.credentials()?).map_err(usage)?));

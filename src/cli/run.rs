@@ -12,9 +12,9 @@ use super::progress::Shown;
 use super::{CommandResult, Failure, Stop, afterwards, audit, data, json, plan as plan_command, talk, usage};
 use crate::config::values::Period;
 use crate::exit::Exit;
-use crate::layout::{Afterwards, Flags};
+use crate::layout::Afterwards;
 use crate::pipeline::{Cycled, Survey};
-use crate::plan::{Condemned, Mode, Plan, RecordMode, Refusal};
+use crate::plan::{Condemned, Mode, Plan, Refusal};
 use crate::policy::{Policy, Source, SourceKind};
 use crate::report::Problems;
 use crate::report::html::{Contents, Planned, Standing};
@@ -104,7 +104,7 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
     let mut reader = Reader::of(&args, read_before);
     let carried = args.cycle.carry_out(policy.as_ref(), given, &stop, &mut reader).await?;
     let Reader { problems, contents, planned, .. } = reader;
-    let afterwards = afterwards_of(&args, &carried).await?;
+    let afterwards = afterwards_of(&carried).await?;
     let exit = tell(&args, &carried, &problems.unwrap_or_default(), afterwards.as_ref())?;
     let found = || (contents, planned);
     args.html.write(&args.cycle.store, carried.store.read(), carried.layout, policy.as_ref(), found).await?;
@@ -156,15 +156,10 @@ impl Audience for Reader<'_> {
 }
 
 /// What is to be done after this run, and after those that were interrupted and ended by it.
-async fn afterwards_of(args: &RunArgs, carried: &CarriedOut) -> Result<Option<Afterwards>, Failure> {
-    let flags = match args.cycle.store.evidence.nexus_mode {
-        Some(RecordMode::Soft) => Flags::Set,
-        Some(RecordMode::Hard) => Flags::SetAndMoved,
-        Some(RecordMode::Orphans) | None => return Ok(None),
-    };
+async fn afterwards_of(carried: &CarriedOut) -> Result<Option<Afterwards>, Failure> {
     let recovered = carried.recovered.iter().map(|recovered| recovered.run.as_str());
     let runs: Vec<&str> = recovered.chain([carried.run.as_str()]).collect();
-    afterwards::of_runs(carried.store.read(), carried.layout, flags, &runs).await
+    afterwards::of_runs(carried.store.read(), carried.layout, &runs).await
 }
 
 fn tell(

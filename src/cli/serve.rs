@@ -174,6 +174,11 @@ impl ServeArgs {
                 "serve works beside a registry that serves, and --offline says that it is stopped: leave it out, or use run"
             )));
         }
+        if let Some(mode) = self.cycle.store.evidence.nexus_mode.filter(|mode| mode.is_by_policy()) {
+            return Err(usage(anyhow::anyhow!(
+                "serve works beside a Nexus that serves, and --nexus-mode {mode} needs one that is stopped or frozen: use run"
+            )));
+        }
         if self.cycle.cache.assume_restarted {
             return Err(usage(anyhow::anyhow!(
                 "--assume-restarted is said of one run, and serve makes many: say it in a run of its own"

@@ -151,13 +151,22 @@ pub(super) fn pin(named: &[Action], pins: &mut Pins) {
     }
 }
 
-/// The keys of the records that a run has flagged, by its journal.
+/// Records that a run has flagged, by its journal.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Flagged {
+    /// Of blobs that are where they were.
+    pub in_place: Vec<String>,
+    /// Of blobs that have left their places.
+    pub moved: Vec<String>,
+}
+
+/// Adds the records that a run has flagged.
 ///
 /// # Errors
 /// When the journal cannot be read or understood.
-pub async fn flagged(store: &ReadStore, run: &str) -> Result<Vec<String>, SweepError> {
+pub async fn flagged(store: &ReadStore, run: &str, found: &mut Flagged) -> Result<(), SweepError> {
     let runs = journal::runs(store).await?;
-    let Some(recorded) = runs.iter().find(|recorded| recorded.run.run == run) else { return Ok(Vec::new()) };
+    let Some(recorded) = runs.iter().find(|recorded| recorded.run.run == run) else { return Ok(()) };
     let entries = journal::entries(store, recorded).await?;
     let left: FxHashSet<usize> = entries
         .iter()
@@ -166,16 +175,12 @@ pub async fn flagged(store: &ReadStore, run: &str) -> Result<Vec<String>, SweepE
             _ => None,
         })
         .collect();
-    let mut keys: Vec<String> = entries
-        .into_iter()
-        .filter_map(|entry| match entry {
-            Entry::Intent(intent) if !left.contains(&intent.step) => Some(intent.marks),
-            _ => None,
-        })
-        .flatten()
-        .map(|marked| marked.key)
-        .collect();
-    keys.sort();
-    keys.dedup();
-    Ok(keys)
+    for entry in entries {
+        let Entry::Intent(Intent { step, data, marks, .. }) = entry else { continue };
+        if !left.contains(&step) {
+            let keys = if data.is_empty() { &mut found.in_place } else { &mut found.moved };
+            keys.extend(marks.into_iter().map(|marked| marked.key));
+        }
+    }
+    Ok(())
 }
