@@ -48,7 +48,7 @@ impl EvidenceArgs {
         if let Some(url) = &self.nexus_url {
             sources.push(Source::Rest(Rest::new(url, self.credentials()?).map_err(usage)?));
         }
-        Ok(Database { sources, repositories: self.nexus_repository.clone() })
+        Ok(Database { sources, repositories: self.nexus_repository.clone(), manages: false })
     }
 
     fn credentials(&self) -> Result<Option<Credentials>, Failure> {

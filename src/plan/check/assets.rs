@@ -12,7 +12,7 @@ pub(super) fn of_records(plan: &Plan, world: &World<'_>) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     let own = |action: &Action| matches!(action, Action::Discard { .. } | Action::Purge { .. });
     let others = plan.steps.iter().filter(|step| !own(&step.action)).count() as u64;
-    if others > 0 {
+    if others > 0 && assets.managed.is_none() {
         refusals.push(Refusal::NotInFiles { gone: others });
     }
     let all: u64 = assets.list.iter().map(|asset| asset.bytes).sum();

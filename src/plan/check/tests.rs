@@ -298,7 +298,7 @@ impl Scene {
             Action::Untag { .. } | Action::DeleteManifest { .. } => Reason::Policy(expired()),
             _ => Reason::Unreferenced,
         };
-        self.with_step(Step { action, evidence: Evidence { reason, changed: None } })
+        self.with_step(Step { action, evidence: Evidence { reason, changed: None, listed: None } })
     }
 
     fn with_step(&self, step: Step) -> Vec<Refusal> {
@@ -498,7 +498,7 @@ fn a_manifest_goes_by_a_decision_or_with_something_that_goes() {
         Policy::parse(&POLICY.replace("untagged: { keep: none }", "untagged: { keep: all }"), "p").unwrap();
     assert_eq!(scene.check(scene.plan()), []);
     let along =
-        |reason| Step { action: delete("app", "untagged"), evidence: Evidence { reason, changed: None } };
+        |reason| Step { action: delete("app", "untagged"), evidence: Evidence { reason, changed: None, listed: None } };
     assert_unsafe(
         &scene.with_step(along(Reason::Along)),
         "nothing goes that it belongs to",
@@ -512,7 +512,7 @@ fn a_manifest_goes_by_a_decision_or_with_something_that_goes() {
     let keep = Decision { verdict: Verdict::Keep(KeepReason::NoPolicy), policy: None, class: None };
     assert_unsafe(&scene.with_step(along(Reason::Policy(keep))), "the decision in it is to keep", "kept");
     let step =
-        Step { action: untag("app", "v1"), evidence: Evidence { reason: Reason::Along, changed: None } };
+        Step { action: untag("app", "v1"), evidence: Evidence { reason: Reason::Along, changed: None, listed: None } };
     assert_unsafe(&scene.with_step(step), "no decision of the policy", "a tag for no reason");
 }
 
@@ -859,7 +859,7 @@ fn only_what_a_run_took_is_written_again_and_before_anything_goes() {
         assert_unsafe(&scene.with(action.clone()), "what comes back may need it", "beside what goes");
         let mut plan = scene.plan();
         plan.steps.retain(|step| step.action.gives_back());
-        plan.steps.push(Step { action, evidence: Evidence { reason: Reason::NeededAgain, changed: None } });
+        plan.steps.push(Step { action, evidence: Evidence { reason: Reason::NeededAgain, changed: None, listed: None } });
         assert_eq!(scene.check(plan), []);
     }
 }

@@ -145,7 +145,7 @@ impl Scene {
 /// A job without a policy.
 fn job_of(sources: Vec<Source>) -> Job<'static> {
     let repositories = if sources.is_empty() { REPOSITORIES.map(str::to_owned).to_vec() } else { Vec::new() };
-    Job { database: Database { sources, repositories }, ..job(None, Mode::Online) }
+    Job { database: Database { sources, repositories, ..Database::default() }, ..job(None, Mode::Online) }
 }
 
 /// The keys that a plan takes.

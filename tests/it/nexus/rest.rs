@@ -51,7 +51,11 @@ impl Double {
         let credentials = Credentials { user: "admin".into(), password: password.to_owned().into() };
         let rest = Rest::new(&self.url, Some(credentials)).expect("an address");
         let now = Timestamp::UNIX_EPOCH;
-        wait(async move { Evidence::gather(&[Source::Rest(rest)], now, now).await })
+        wait(async move { {
+            let sources = vec![Source::Rest(rest)];
+            let database = Database { sources, ..Database::default() };
+            Evidence::gather(&database, now, now).await
+        } })
     }
 }
 
