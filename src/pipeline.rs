@@ -14,7 +14,9 @@ use crate::plan::build::{self, Sources};
 use crate::plan::candidates::{candidates, in_grace};
 use crate::plan::explain::{self, Asked, Explained, NotFound};
 use crate::plan::limits::Limits;
-use crate::plan::{Action, CheckedPlan, Condemned, Mode, Plan, PurgeBan, Refused, Taken, check_plan};
+use crate::plan::{
+    Action, CheckedPlan, Condemned, Mode, Plan, PurgeBan, RecordMode, Refused, Taken, check_plan,
+};
 use crate::policy::{self, Policy};
 use crate::sources::pulls::PullRecord;
 use crate::sources::references::References;
@@ -47,6 +49,8 @@ pub struct Job<'j> {
     pub purge_ban: Option<PurgeBan>,
     /// What is asked beside the store of a repository manager.
     pub database: Database,
+    /// What goes of a store whose owner keeps a database.
+    pub records: RecordMode,
 }
 
 /// Why a command ended early.
@@ -254,6 +258,7 @@ impl Survey {
             taken: &self.taken,
             purge_ban: job.purge_ban.as_ref(),
             mode: job.mode,
+            records: job.records,
             last: self.memory.last.as_ref(),
             ended: &self.memory.ended,
             references: &self.references,

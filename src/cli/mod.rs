@@ -319,7 +319,9 @@ impl StoreArgs {
 
     /// The layout, as it was named or is found.
     fn layout(&self, store: &ReadStore) -> Result<&'static dyn RegistryLayout, Failure> {
-        Ok(pipeline::layout(store, self.layout.as_deref())?)
+        let layout = pipeline::layout(store, self.layout.as_deref())?;
+        self.evidence.fits(layout)?;
+        Ok(layout)
     }
 
     /// Words that name the store on a command line.
@@ -333,6 +335,10 @@ impl StoreArgs {
 
     /// The store, for a command that was asked to change it, and its layout.
     fn open_to_change(&self) -> Result<(WriteStore, &'static dyn RegistryLayout), Failure> {
+        if self.evidence.nexus_mode.is_some() {
+            // Before anything is made there, our own state too.
+            self.layout(&self.open()?)?;
+        }
         Ok(pipeline::open(&self.location()?, &self.access()?, self.layout.as_deref())?)
     }
 
@@ -382,6 +388,7 @@ impl PolicyArgsOf {
             manifest_cache: at.manifest_cache(store),
             purge_ban: None,
             database: at.evidence.database()?,
+            records: at.evidence.nexus_mode.unwrap_or_default(),
         })
     }
 

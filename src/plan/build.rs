@@ -106,6 +106,7 @@ pub fn build(sources: &Sources<'_>, layout: &dyn RegistryLayout) -> Plan {
             grace: limits.grace,
             trash_keep: limits.trash_keep,
             saw: counts(inventory, marks),
+            managed: !mends && inventory.assets.as_ref().is_some_and(|assets| assets.managed.is_some()),
         },
         steps,
         condemned,

@@ -31,7 +31,7 @@ mod versions;
 
 use super::limits::Limits;
 use super::refusal::Refusal;
-use super::{Action, Condemnation, Counts, Mode, Plan, PurgeBan, Step, Taken};
+use super::{Action, Condemnation, Counts, Mode, Plan, PurgeBan, RecordMode, Step, Taken};
 use crate::graph::Pins;
 use crate::inventory::{BlobId, Inventory, Repository};
 use crate::oci::{Digest, RepositoryName, TagName};
@@ -85,6 +85,8 @@ pub struct World<'w> {
     pub purge_ban: Option<&'w PurgeBan>,
     /// Whether the user says that the registry is stopped or read-only.
     pub mode: Mode,
+    /// What goes of a store whose owner keeps a database.
+    pub records: RecordMode,
     /// What the last run left, where there was one.
     pub last: Option<&'w Counts>,
     /// When the runs ended that have something in the trash.

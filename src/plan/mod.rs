@@ -21,6 +21,7 @@ mod freed;
 pub mod limits;
 mod managed;
 mod mend;
+mod records;
 mod refusal;
 mod unknown;
 pub mod usage;
@@ -29,6 +30,7 @@ mod waiting;
 pub use action::Action;
 pub use check::{CheckedPlan, Refused, World, check as check_plan};
 pub use mend::{PurgeBan, Taken, TakenTag, gives_back_first};
+pub use records::{RecordMode, UnknownMode};
 pub use refusal::Refusal;
 
 /// The `schema` of a plan file. A reader refuses any other.
@@ -98,6 +100,9 @@ pub struct Header {
     pub trash_keep: Period,
     /// What the store held.
     pub saw: Counts,
+    /// Whether a repository manager deletes what goes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub managed: bool,
 }
 
 /// Whether pushes may be going on.

@@ -7,7 +7,9 @@ use regsweep::graph::Pins;
 use regsweep::inventory::{Tag, Target};
 use regsweep::oci::{Digest, RepositoryName, TagName};
 use regsweep::pipeline::{Job, Survey};
-use regsweep::plan::{Action, Counts, Evidence, Mode, Plan, Reason, Refusal, Step, Taken, World, check_plan};
+use regsweep::plan::{
+    Action, Counts, Evidence, Mode, Plan, Reason, RecordMode, Refusal, Step, Taken, World, check_plan,
+};
 use regsweep::policy::Policy;
 use regsweep::store::Identity;
 use regsweep::synth::{Builder, ImageSpec, Recipe, TagNames, sha256_digest};
@@ -62,6 +64,7 @@ fn refusals(change: impl FnOnce(&mut Plan, &mut World<'_>)) -> Vec<Refusal> {
         taken: &taken,
         purge_ban: None,
         mode: Mode::Offline,
+        records: RecordMode::default(),
         last: None,
         references: &survey.references,
         pulls: &survey.pulls,

@@ -12,7 +12,7 @@ use crate::inventory::{
 use crate::layout::Distribution;
 use crate::oci::{Kind, Role};
 use crate::plan::build::{Sources, TrashItem, build};
-use crate::plan::{Evidence, Reason, SCHEMA};
+use crate::plan::{Evidence, Reason, RecordMode, SCHEMA};
 use crate::policy::{Decision, ExpireReason, KeepReason, Verdict};
 use crate::sources::pulls::Pull;
 use crate::sources::references::read_references;
@@ -283,6 +283,7 @@ impl Scene {
             taken: &self.taken,
             purge_ban: self.purge_ban.as_ref(),
             mode: self.mode,
+            records: RecordMode::default(),
             last: self.last.as_ref(),
             ended: &self.ended,
             references: &self.references,

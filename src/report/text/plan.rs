@@ -95,10 +95,15 @@ pub fn plan(said: &PlanText<'_>) -> String {
     }
     text.push('\n');
     let assumption = match header.mode {
+        _ if header.managed => "api: the repository manager deletes what goes, for good",
         Mode::Offline => "offline: the registry is stopped or read-only, as you say",
         Mode::Online => "online: links go now; data goes when nothing has named it for the grace",
     };
-    let _ = writeln!(text, "{assumption}; grace {}, trash kept {}", header.grace, header.trash_keep);
+    let _ = write!(text, "{assumption}; grace {}", header.grace);
+    if !header.managed {
+        let _ = write!(text, ", trash kept {}", header.trash_keep);
+    }
+    text.push('\n');
     for note in &plan.notes {
         let _ = writeln!(text, "{note}");
     }

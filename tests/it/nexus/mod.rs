@@ -15,7 +15,7 @@ use regsweep::evidence::{Database, Source};
 use regsweep::inventory::Depth;
 use regsweep::layout::Nexus;
 use regsweep::pipeline::{self, Job, PipelineError, Survey};
-use regsweep::plan::{Action, Mode, Plan, Refusal};
+use regsweep::plan::{Action, Mode, Plan, RecordMode, Refusal};
 use regsweep::report::audit::{Amount, Class, Classifier};
 use regsweep::store::{Access, ReadStore, WriteStore};
 use regsweep::sweep::cache::Caches;
