@@ -388,7 +388,8 @@ pub async fn sweep(
         trash_keep: job.limits.trash_keep,
         regsweep: env!("CARGO_PKG_VERSION").into(),
     };
-    let executed = sweep::execute(&session.lease, checked, &header, means, job.database.manager(), stop).await?;
+    let executed =
+        sweep::execute(&session.lease, checked, &header, means, job.database.manager(), stop).await?;
     if !mends {
         // The clock of what was named until now begins when its links have gone, whatever a plan that is older says.
         let ended = means.clock.now();

@@ -61,8 +61,10 @@ impl Listed {
             Some(found)
         };
         match &self.component {
-            Some(_) => answer.get("assets").and_then(Value::as_array).and_then(|items| assets(items))
-                == Some(self.assets.clone()),
+            Some(_) => {
+                answer.get("assets").and_then(Value::as_array).and_then(|items| assets(items))
+                    == Some(self.assets.clone())
+            }
             None => asset(answer).is_some_and(|found| self.assets.contains(&found)),
         }
     }
@@ -181,14 +183,8 @@ fn asset(item: &Value) -> Option<ListedAsset> {
 /// An id as a part of a path: base64 of older versions may have a slash in it.
 fn encoded(id: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    id.bytes().fold(String::with_capacity(id.len()), |mut text, byte| {
-        if plain(byte) {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-        text
-    })
+    let one = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    id.bytes().map(one).collect()
 }
 
 #[cfg(test)]

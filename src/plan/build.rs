@@ -203,7 +203,11 @@ impl<'b> Builder<'b> {
                     target,
                     history,
                 },
-                evidence: Evidence { reason: Reason::Policy(decision.clone()), changed: tag.changed, listed: None },
+                evidence: Evidence {
+                    reason: Reason::Policy(decision.clone()),
+                    changed: tag.changed,
+                    listed: None,
+                },
             });
         }
     }

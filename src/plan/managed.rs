@@ -36,10 +36,9 @@ pub(super) fn through(
             "{lost} manifests without a tag stay, and tasks of the type {COLLECT} would delete them: none is started",
         ));
     }
-    for (kind, called) in [
-        (COLLECT, "Docker - Delete unused manifests and images"),
-        (COMPACT, "Admin - Compact blob store"),
-    ] {
+    for (kind, called) in
+        [(COLLECT, "Docker - Delete unused manifests and images"), (COMPACT, "Admin - Compact blob store")]
+    {
         let mut of_kind = managed.tasks.iter().filter(|task| task.kind == kind).peekable();
         if of_kind.peek().is_none() {
             notes.push(format!("there is no task \"{called}\": create one, or no space is ever free"));

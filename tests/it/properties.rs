@@ -385,6 +385,7 @@ fn planned(plan: &Plan) -> BTreeSet<String> {
             Action::Sweep { digest, .. } => {
                 keys.insert(data_key(&digest.to_string()));
             }
+            Action::RunTask { .. } => panic!("a registry has no tasks: {step:?}"),
             Action::Abandon { files } | Action::Discard { files } => {
                 keys.extend(files.iter().map(|file| file.key.clone()));
             }

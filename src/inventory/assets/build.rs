@@ -206,6 +206,42 @@ impl Image {
         revision.changed = revision.changed.and_then(|earlier| Some(earlier.max(changed?)));
     }
 
+    /// Keeps what listed tags name that are not among `tags`, as far as it was seen; whether something was not.
+    fn hold_unseen(
+        &mut self,
+        name: &RepositoryName,
+        tags: &[Tag],
+        managed: &Managed,
+        blobs: &BlobTable,
+        gaps: &mut Vec<Gap>,
+    ) -> bool {
+        let mut unseen = false;
+        for (tag, listed) in managed.tags_of(name.as_str()) {
+            if tags.iter().any(|one| one.name.as_str() == tag) {
+                continue;
+            }
+            let only = match listed.assets.as_slice() {
+                [only] => blobs.find(&only.digest).filter(|id| self.revisions.contains_key(id)),
+                _ => None,
+            };
+            if let Some(only) = only {
+                self.revise(only, None, None);
+            } else {
+                // What it needs is not known.
+                let why = "the repository manager lists this tag with other assets than one manifest that is in the \
+                           store: everything of the image is kept. Name all blob stores, or run again when no push is \
+                           going on";
+                gaps.push(Gap {
+                    repository: Some(name.clone()),
+                    key: format!("{name}:{tag}"),
+                    why: why.into(),
+                });
+                unseen = true;
+            }
+        }
+        unseen
+    }
+
     fn finish(
         mut self,
         name: RepositoryName,
@@ -250,24 +286,8 @@ impl Image {
                 history: Some(Vec::new()),
             });
         }
-        for (tag, listed) in managed.into_iter().flat_map(|managed| managed.tags_of(name.as_str())) {
-            if tags.iter().any(|one| one.name.as_str() == tag) {
-                continue;
-            }
-            // A tag that was not seen holds what it names; and what that needs is not known where it was not seen either.
-            let seen = listed.assets.iter().map(|asset| blobs.find(&asset.digest));
-            let seen: Option<Vec<BlobId>> =
-                seen.map(|id| id.filter(|id| self.revisions.contains_key(id))).collect();
-            match seen.as_deref() {
-                Some([only]) => self.revise(*only, None, None),
-                _ => {
-                    let why = "the repository manager lists this tag with other assets than one manifest that is in the \
-                               store: everything of the image is kept. Name all blob stores, or run again when no push is \
-                               going on";
-                    gaps.push(Gap { repository: Some(name.clone()), key: format!("{name}:{tag}"), why: why.into() });
-                    pinned = true;
-                }
-            }
+        if let Some(managed) = managed {
+            pinned |= self.hold_unseen(&name, &tags, managed, blobs, gaps);
         }
         let mut revisions: Vec<Revision> = self.revisions.into_values().collect();
         revisions.sort_by_key(|revision| blobs.digest(revision.digest));

@@ -230,7 +230,11 @@ pub(crate) fn step_counts(of: impl Fn(&str) -> u64) -> Vec<String> {
         ("abandon", "abandoned upload", "abandoned uploads"),
         ("discard", "blob that the database does not know", "blobs that the database does not know"),
         ("abort-upload", "unfinished upload in parts", "unfinished uploads in parts"),
-        ("run-task", "task of the repository manager is started", "tasks of the repository manager are started"),
+        (
+            "run-task",
+            "task of the repository manager is started",
+            "tasks of the repository manager are started",
+        ),
         ("purge", "object leaves the trash for good", "objects leave the trash for good"),
     ];
     let counts = kinds.into_iter().map(|(name, one, many)| (of(name), one, many));

@@ -1,5 +1,6 @@
 //! Nexus blob stores: everything in exactly one class, and only what the database does not know goes.
 
+mod api;
 mod bad_input;
 mod orphans;
 mod process;
