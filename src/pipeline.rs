@@ -7,9 +7,9 @@ use crate::evidence::{Database, EvidenceError};
 use crate::graph::{self, Marks, Rules};
 use crate::inventory::assets::{self, AssetsError, Questions};
 use crate::inventory::manifest_cache::ManifestCache;
-use crate::inventory::scan::{self, ScanError};
+use crate::inventory::scan;
 use crate::inventory::{Depth, Inventory, created, inspect};
-use crate::layout::{Distribution, Keeps, Nexus, RegistryLayout, distribution};
+use crate::layout::{Keeps, RegistryLayout, distribution};
 use crate::plan::build::{self, Sources};
 use crate::plan::candidates::{candidates, in_grace};
 use crate::plan::explain::{self, Asked, Explained, NotFound};
@@ -20,7 +20,7 @@ use crate::plan::{
 use crate::policy::{self, Policy};
 use crate::sources::pulls::PullRecord;
 use crate::sources::references::References;
-use crate::store::{Access, Kind, Location, ReadStore, StoreError, Tree, WriteStore};
+use crate::store::{Kind, ReadStore, StoreError, Tree};
 use crate::sweep::journal::{self, Run, RunKind};
 use crate::sweep::lease::Lease;
 use crate::sweep::recover::{self, Recovered};
@@ -28,10 +28,12 @@ use crate::sweep::state::{self, Memory};
 use crate::sweep::{self, Executed, Means, SweepError, pulls, taken};
 
 mod cycle;
+mod opening;
 mod page;
 mod sources;
 
 pub use cycle::{Cycle, Cycled};
+pub use opening::{layout, open};
 pub use page::history;
 
 /// What a command works with.
@@ -299,43 +301,6 @@ pub struct Session {
     pub lease: Lease,
     /// Interrupted runs that were looked after.
     pub recovered: Vec<Recovered>,
-}
-
-/// The layout of a store: the one of this name, if it is there, or the one that is found.
-///
-/// # Errors
-/// When it is not there, or the store cannot be read.
-pub fn layout(store: &ReadStore, name: Option<&str>) -> Result<&'static dyn RegistryLayout, PipelineError> {
-    tokio::task::block_in_place(|| match name {
-        None => Ok(scan::detect(store)?),
-        Some(name) if name == Nexus.name() => {
-            if assets::detect(store)? {
-                return Ok(&Nexus as &dyn RegistryLayout);
-            }
-            let place = &store.identity().url;
-            Err(ScanError::NoRegistry(format!(
-                "no Nexus blob store at {place}: there is no content directory with metadata.properties beside it"
-            ))
-            .into())
-        }
-        Some(_) => Ok(&Distribution as &dyn RegistryLayout),
-    })
-}
-
-/// Opens a store to change it, and tells its layout: the one of this name, or the one that is found. Where there is no
-/// registry nothing is written, not even our own state.
-///
-/// # Errors
-/// When there is no registry or not that layout, or the store cannot be opened.
-pub fn open(
-    location: &Location,
-    access: &Access,
-    name: Option<&str>,
-) -> Result<(WriteStore, &'static dyn RegistryLayout), PipelineError> {
-    let store = ReadStore::open(location, access)?;
-    let found = tokio::task::block_in_place(|| scan::detect(&store))?;
-    let layout = name.map_or(Ok(found), |name| layout(&store, Some(name)))?;
-    Ok((WriteStore::open(location, access)?, layout))
 }
 
 /// Takes the lease and looks after interrupted runs, before anything is listed.

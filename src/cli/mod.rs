@@ -20,10 +20,11 @@ use crate::plan::limits::{Accept, Limits};
 use crate::policy::Policy;
 use crate::store::{Access, Location, ReadStore, StoreError, Tree, WriteStore};
 use crate::sweep::SweepError;
-use crate::sweep::cache::Caches;
+use cache::CacheArgs;
 use stop::Stop;
 
 mod audit;
+mod cache;
 mod cycle;
 mod demo;
 mod evidence;
@@ -132,30 +133,6 @@ struct PolicyArgsOf {
                 pull_through_cache or no_undo"
     )]
     accept: Vec<Accept>,
-}
-
-/// What of the registry remembers blobs that are gone.
-#[derive(Debug, Clone, Args)]
-struct CacheArgs {
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "REGSWEEP_REDIS",
-        help = "The registry's Redis (redis:// or rediss://), to make it forget what goes [default: what --registry-config says]"
-    )]
-    redis: Option<String>,
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "REGSWEEP_REGISTRY_URL",
-        value_delimiter = ',',
-        help = "The registry itself, once for each replica: makes its cache in memory forget what goes; with --offline, \
-                asks whether it takes writes"
-    )]
-    registry_url: Vec<String>,
-    /// Every replica of the registry was restarted since the last run: its caches in memory are new
-    #[arg(long, env = "REGSWEEP_ASSUME_RESTARTED")]
-    assume_restarted: bool,
 }
 
 /// A command that could not do what it was asked, with its exit code.
@@ -349,20 +326,6 @@ impl StoreArgs {
             std::fs::read_to_string(path).with_context(|| format!("cannot read {origin}")).map_err(usage)?;
         let environment = std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")).collect();
         RegistryConfig::read(&text, &origin, &environment).map(Some).map_err(usage)
-    }
-}
-
-impl CacheArgs {
-    fn caches(&self, store: &StoreArgs) -> Result<Caches, Failure> {
-        let config = store.registry_configuration()?;
-        Caches::of(config.as_ref(), self.redis.as_deref(), &self.registry_url, self.assume_restarted)
-            .map_err(usage)
-    }
-
-    /// The caches that outlive the registry's process.
-    fn of_stopped(&self, store: &StoreArgs) -> Result<Caches, Failure> {
-        let config = store.registry_configuration()?;
-        Caches::of(config.as_ref(), self.redis.as_deref(), &[], self.assume_restarted).map_err(usage)
     }
 }
 
