@@ -295,8 +295,12 @@ fn without_a_word_nothing_goes_for_good_and_a_forged_plan_is_refused() {
 fn a_run_that_is_killed_is_closed_and_the_next_one_ends_it() {
     let (scene, double) = scene(true);
     let path = |name: &str| scene.directory.path().join(name).display().to_string();
-    // The command has the clock of this machine, and the store is two days old.
-    std::fs::write(path("policy.yaml"), text("all")).expect("the policy");
+    // The command has the clock of this machine, and the store has just been written.
+    std::fs::write(path("policy.yaml"), text("all").replace("grace: 1d", "grace: 1s")).expect("the policy");
+    let age = || std::fs::metadata(path("policy.yaml")).expect("the policy").modified().expect("a time").elapsed();
+    while age().is_ok_and(|age| age < std::time::Duration::from_secs(2)) {
+        std::thread::yield_now();
+    }
     std::fs::write(path("password"), "admin:secret\n").expect("the credentials");
     let command = |accept: &[&str]| {
         let mut command = regsweep();
