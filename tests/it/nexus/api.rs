@@ -297,7 +297,8 @@ fn a_run_that_is_killed_is_closed_and_the_next_one_ends_it() {
     let path = |name: &str| scene.directory.path().join(name).display().to_string();
     // The command has the clock of this machine, and the store has just been written.
     std::fs::write(path("policy.yaml"), text("all").replace("grace: 1d", "grace: 1s")).expect("the policy");
-    let age = || std::fs::metadata(path("policy.yaml")).expect("the policy").modified().expect("a time").elapsed();
+    let age =
+        || std::fs::metadata(path("policy.yaml")).expect("the policy").modified().expect("a time").elapsed();
     while age().is_ok_and(|age| age < std::time::Duration::from_secs(2)) {
         std::thread::yield_now();
     }
@@ -328,12 +329,11 @@ fn a_run_that_is_killed_is_closed_and_the_next_one_ends_it() {
     child.kill().expect("a child");
     child.wait().expect("a child");
     let before = tags(&double.state.lock().expect("the state"));
-    let announced: String = Files::of(&scene.root())
-        .0
-        .into_iter()
-        .filter(|(key, _)| key.contains("/journal/"))
-        .map(|(_, (bytes, _))| String::from_utf8_lossy(&bytes).into_owned())
-        .collect();
+    let within = |directory: PathBuf| {
+        std::fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path())
+    };
+    let segments = within(scene.root().join(".regsweep/runs")).flat_map(|run| within(run.join("journal")));
+    let announced: String = segments.map(|path| std::fs::read_to_string(path).expect("a journal")).collect();
     assert!(announced.matches("intent").count() >= 4, "{announced}");
     assert!(!announced.contains("secret"));
     let output = command(&["--accept", "no_undo"]).output().expect("regsweep runs");
