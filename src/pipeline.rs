@@ -230,7 +230,7 @@ impl Survey {
     pub fn plan(&self, store: &ReadStore, layout: &dyn RegistryLayout, job: &Job<'_>) -> Plan {
         let rules = self.rules(job);
         let mut plan = build::build(&self.sources(store, job, &rules), layout);
-        plan.notes = self.notes(job);
+        plan.notes.extend(self.notes(job));
         // A directory that holds what is nobody's, or what a registry died while writing, is not empty: to plan its end
         // would be to plan it again in every run.
         // Beside a registry that serves, one that changed within the grace may be empty because a push is about to fill it.
@@ -335,7 +335,7 @@ pub async fn sweep(
     stop: impl Fn() -> bool,
 ) -> Result<Executed, PipelineError> {
     let plan = checked.plan();
-    let mends = plan.mends;
+    let (mends, managed) = (plan.mends, plan.is_managed());
     let mut condemned = plan.condemned.clone();
     // What goes in this run stays condemned until a listing says that it has gone: the run may be stopped before.
     condemned.extend(plan.steps.iter().filter_map(|step| match step.action {
@@ -348,14 +348,19 @@ pub async fn sweep(
     let header = Run {
         schema: journal::SCHEMA.into(),
         run: run.to_owned(),
-        kind: if mends { RunKind::Mend(job.mode) } else { RunKind::Sweep(job.mode) },
+        kind: match job.mode {
+            _ if managed => RunKind::Managed,
+            mode if mends => RunKind::Mend(mode),
+            mode => RunKind::Sweep(mode),
+        },
         started: survey.now,
         fencing: session.lease.number(),
         grace: job.limits.grace,
         trash_keep: job.limits.trash_keep,
         regsweep: env!("CARGO_PKG_VERSION").into(),
     };
-    let executed = sweep::execute(&session.lease, checked, &header, means, stop).await?;
+    let executed =
+        sweep::execute(&session.lease, checked, &header, means, job.database.manager(), stop).await?;
     if !mends {
         // The clock of what was named until now begins when its links have gone, whatever a plan that is older says.
         let ended = means.clock.now();

@@ -48,8 +48,8 @@ pub(super) struct EvidenceArgs {
         value_name = "MODE",
         env = "REGSWEEP_NEXUS_MODE",
         value_parser = clap::builder::PossibleValuesParser::new(RecordMode::NAMES).try_map(|name| name.parse::<RecordMode>()),
-        help = "Nexus: what a run may take: `orphans`, what the database does not know; or what the policy lets go, `soft` by \
-                flagging it in its record, `hard` by moving it to the trash [default: orphans]"
+        help = "Nexus: what a run may take: `orphans`, what the database does not know; or what the policy lets go, `api` by \
+                having Nexus at --nexus-url delete it, `soft` by flagging it in its record, `hard` by moving it to the trash [default: orphans]"
     )]
     pub(super) nexus_mode: Option<RecordMode>,
     #[arg(
@@ -75,7 +75,13 @@ impl EvidenceArgs {
         if let Some(url) = &self.nexus_url {
             sources.push(Source::Rest(Rest::new(url, self.credentials()?).map_err(usage)?));
         }
-        Ok(Database { sources, repositories: self.nexus_repository.clone() })
+        let manages = self.nexus_mode == Some(RecordMode::Api);
+        if manages && self.nexus_url.is_none() {
+            return Err(usage(anyhow::anyhow!(
+                "--nexus-mode api has Nexus delete what goes: say where it is, with --nexus-url"
+            )));
+        }
+        Ok(Database { sources, repositories: self.nexus_repository.clone(), manages })
     }
 
     /// Whether what was asked for fits the layout.

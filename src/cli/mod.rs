@@ -130,8 +130,8 @@ struct PolicyArgsOf {
         value_name = "LIMIT",
         env = "REGSWEEP_ACCEPT",
         value_delimiter = ',',
-        help = "Set one limit for this run, by name: tags=40%, bytes=90%, shrink=90%, repository_may_empty or \
-                pull_through_cache"
+        help = "Set one limit for this run, by name: tags=40%, bytes=90%, shrink=90%, repository_may_empty, \
+                pull_through_cache or no_undo"
     )]
     accept: Vec<Accept>,
 }

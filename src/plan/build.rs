@@ -11,7 +11,7 @@ use super::{
     Action, Condemnation, Condemned, Counts, Evidence, Header, HeldBack, Mode, Plan, PurgeBan, Reason,
     RecordMode, SCHEMA, Step, Taken,
 };
-use super::{records, unknown};
+use super::{managed, records, unknown};
 use crate::graph::{Fate, Gone, Marks, Rules};
 use crate::inventory::{BlobId, BlobSet, Inventory, Link, Repository, Target};
 use crate::layout::{Directory, RegistryLayout};
@@ -86,17 +86,16 @@ pub fn build(sources: &Sources<'_>, layout: &dyn RegistryLayout) -> Plan {
         steps.retain(|step| step.action.gives_back());
         (swept, condemned, held_back) = (Vec::new(), Vec::new(), None);
     }
+    let mut notes = Vec::new();
+    if let (false, Some(managed)) = (mends, inventory.assets.as_ref().and_then(|one| one.managed.as_ref())) {
+        (steps, notes) = managed::through(steps, managed, inventory);
+    }
     // References go before what they refer to, so that at every moment a client is told "not here" rather than given
     // a manifest whose layers are gone.
     steps.sort_by_key(|step| step.action.stage());
-    let by_policy = inventory.assets.is_some() && sources.records.is_by_policy();
-    if by_policy {
-        records::attach(&mut steps, sources);
-    }
+    records::attach(&mut steps, sources);
     let mut freed = freed(inventory, marks, &swept, &steps);
-    if by_policy {
-        records::count(&mut freed, &steps);
-    }
+    records::count(&mut freed, &steps, sources);
     let policy = rules.policy;
     Plan {
         schema: SCHEMA.into(),
@@ -113,12 +112,13 @@ pub fn build(sources: &Sources<'_>, layout: &dyn RegistryLayout) -> Plan {
             trash_keep: limits.trash_keep,
             saw: counts(inventory, marks),
             records: sources.records,
+            managed: !mends && inventory.assets.as_ref().is_some_and(|assets| assets.managed.is_some()),
         },
         steps,
         condemned,
         freed,
         mends,
-        notes: Vec::new(),
+        notes,
         held_back,
     }
 }
@@ -167,7 +167,7 @@ impl<'b> Builder<'b> {
     }
 
     pub(super) fn push(&mut self, action: Action, reason: Reason, changed: Option<Timestamp>) {
-        self.steps.push(Step::new(action, Evidence { reason, changed }));
+        self.steps.push(Step::new(action, Evidence { reason, changed, listed: None }));
     }
 
     fn remove_directory(&mut self, directory: &Directory<'_>) {

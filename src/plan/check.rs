@@ -14,6 +14,7 @@ mod assets;
 mod bounds;
 mod decisions;
 mod keeps;
+mod managed;
 mod mended;
 mod named;
 mod online;
@@ -117,6 +118,7 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
         refusals.extend(world.references.failures.iter().cloned().map(Refusal::Source));
     }
     refusals.extend(assets::of_records(&plan, world));
+    refusals.extend(managed::allowed(&plan, world));
     let after = After::of(&plan, world.inventory);
     let mut unsafe_steps = order(&plan);
     unsafe_steps.extend(after.unknown.iter().cloned());
@@ -135,6 +137,7 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
     unsafe_steps.extend(mended::first(&plan, world));
     unsafe_steps.extend(assets::unknown(&plan, world));
     unsafe_steps.extend(recorded::whole(&plan, &after, world));
+    unsafe_steps.extend(managed::listed(&plan, &after, world));
     unsafe_steps.sort_by_key(|(step, _)| *step);
     unsafe_steps.dedup();
     refusals.extend(unsafe_steps.into_iter().take(NAMED).map(|(step, why)| Refusal::Unsafe { step, why }));
@@ -352,6 +355,7 @@ impl<'a> After<'a> {
                 | Action::Abandon { .. }
                 | Action::Discard { .. }
                 | Action::AbortUpload { .. }
+                | Action::RunTask { .. }
                 | Action::Heal { .. }
                 | Action::Relink { .. }
                 | Action::RelinkManifest { .. }

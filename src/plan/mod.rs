@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::values::Period;
+use crate::evidence::managed::Listed;
 use crate::inventory::Recorded;
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::Decision;
@@ -19,6 +20,7 @@ mod check;
 pub mod explain;
 mod freed;
 pub mod limits;
+mod managed;
 mod mend;
 mod records;
 mod refusal;
@@ -102,6 +104,9 @@ pub struct Header {
     /// What goes of a store whose owner keeps a database.
     #[serde(default, skip_serializing_if = "is_orphans")]
     pub records: RecordMode,
+    /// Whether a repository manager deletes what goes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub managed: bool,
 }
 
 /// Whether pushes may be going on.
@@ -163,6 +168,13 @@ impl Step {
     }
 }
 
+impl Step {
+    /// Whether the repository manager carries it out.
+    pub fn is_managed(&self) -> bool {
+        self.evidence.listed.is_some() || matches!(self.action, Action::RunTask { .. })
+    }
+}
+
 /// Why a step may be done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -172,6 +184,9 @@ pub struct Evidence {
     /// The latest sign of change of what goes. `None` where there was nothing to ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Timestamp>,
+    /// What the repository manager lists of it, where that is to delete it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed: Option<Box<Listed>>,
 }
 
 /// Why something goes.
@@ -190,6 +205,8 @@ pub enum Reason {
     Abandoned,
     /// It is empty.
     Empty,
+    /// What goes is let go of by a task of the repository manager.
+    Managed,
     /// The database of the repository manager does not know it, and would by now.
     Unknown,
     /// Its time in the trash is over.
@@ -269,7 +286,7 @@ pub struct FreedIn {
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 fn is_orphans(mode: &RecordMode) -> bool {
-    !mode.is_by_policy()
+    *mode == RecordMode::Orphans
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -309,6 +326,11 @@ impl Plan {
             notes: self.notes.clone(),
             held_back: self.held_back.clone(),
         }
+    }
+
+    /// Whether the repository manager is to delete what goes: then nothing of it can be brought back.
+    pub fn is_managed(&self) -> bool {
+        self.steps.iter().any(Step::is_managed)
     }
 
     /// Tags that go.

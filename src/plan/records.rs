@@ -17,6 +17,8 @@ pub enum RecordMode {
     /// What the database does not know.
     #[default]
     Orphans,
+    /// What the policy lets go is deleted by the repository manager, through its REST interface.
+    Api,
     /// What the policy lets go is flagged as deleted in its record, and stays where it is.
     Soft,
     /// What the policy lets go is flagged, and then leaves its place.
@@ -25,11 +27,11 @@ pub enum RecordMode {
 
 impl RecordMode {
     /// Each by its name on the command line.
-    pub const NAMES: [&str; 3] = ["orphans", "soft", "hard"];
+    pub const NAMES: [&str; 4] = ["orphans", "api", "soft", "hard"];
 
-    /// Whether what goes is known to the database.
+    /// Whether what goes is known to the database, and goes in files all the same.
     pub fn is_by_policy(self) -> bool {
-        self != Self::Orphans
+        matches!(self, Self::Soft | Self::Hard)
     }
 }
 
@@ -37,6 +39,7 @@ impl std::fmt::Display for RecordMode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Orphans => "orphans",
+            Self::Api => "api",
             Self::Soft => "soft",
             Self::Hard => "hard",
         })
@@ -45,14 +48,14 @@ impl std::fmt::Display for RecordMode {
 
 /// There is no mode of that name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is none of orphans, soft and hard")]
+#[error("{0:?} is none of orphans, api, soft and hard")]
 pub struct UnknownMode(String);
 
 impl FromStr for RecordMode {
     type Err = UnknownMode;
 
     fn from_str(text: &str) -> Result<Self, UnknownMode> {
-        let all = [Self::Orphans, Self::Soft, Self::Hard];
+        let all = [Self::Orphans, Self::Api, Self::Soft, Self::Hard];
         all.into_iter().find(|mode| mode.to_string() == text).ok_or_else(|| UnknownMode(text.to_owned()))
     }
 }
@@ -116,10 +119,18 @@ impl<'p> Pieces<'p> {
     }
 }
 
+/// Whether steps of a policy take blobs that have a record.
+fn is_by_policy(sources: &Sources<'_>) -> bool {
+    sources.inventory.assets.is_some() && sources.records.is_by_policy()
+}
+
 /// Gives every step of a policy the files that it is about, and leaves out what would take more than the step says: such a
 /// store has a manifest once for each name of it.
 pub(super) fn attach(steps: &mut Vec<Step>, sources: &Sources<'_>) {
     let Sources { inventory, marks, .. } = *sources;
+    if !is_by_policy(sources) {
+        return;
+    }
     let pieces = Pieces::of(sources);
     // A manifest that something in another repository needs stays here too: there it may be known by its digest alone.
     steps.retain(|step| match &step.action {
@@ -177,7 +188,10 @@ pub(super) fn attach(steps: &mut Vec<Step>, sources: &Sources<'_>) {
 }
 
 /// What such a plan frees: every blob by itself, also where several have one content.
-pub(super) fn count(freed: &mut Freed, steps: &[Step]) {
+pub(super) fn count(freed: &mut Freed, steps: &[Step], sources: &Sources<'_>) {
+    if !is_by_policy(sources) {
+        return;
+    }
     let contents = || steps.iter().flat_map(|step| &step.recorded).map(|files| files.content.size);
     freed.bytes = contents().sum();
     freed.blobs = contents().count() as u64;
@@ -191,7 +205,7 @@ impl super::Plan {
         match self.header.records {
             RecordMode::Soft if !recorded.is_empty() => 0,
             _ if !recorded.is_empty() => recorded.iter().map(files).sum(),
-            RecordMode::Orphans => action.frees(),
+            RecordMode::Orphans | RecordMode::Api => action.frees(),
             RecordMode::Soft | RecordMode::Hard => match action {
                 Action::DeleteManifest { .. } | Action::Untag { .. } | Action::Sweep { .. } => 0,
                 other => other.frees(),

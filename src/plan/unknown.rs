@@ -19,7 +19,7 @@ pub(super) fn unknown(sources: &Sources<'_>) -> Vec<Step> {
             !asset.files.is_empty() && !only && !rules.young(asset.changed)
         })
         .map(|asset| {
-            let evidence = Evidence { reason: Reason::Unknown, changed: asset.changed };
+            let evidence = Evidence { reason: Reason::Unknown, changed: asset.changed, listed: None };
             Step::new(Action::Discard { files: asset.files.clone() }, evidence)
         })
         .collect()

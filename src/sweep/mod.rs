@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::evidence::Rest;
 use crate::layout::RegistryLayout;
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::{Action, CheckedPlan, Counts, Mode, Plan};
@@ -20,6 +21,7 @@ mod held;
 pub mod journal;
 pub mod lease;
 mod look;
+mod manager;
 mod place;
 pub mod pulls;
 pub mod records;
@@ -37,6 +39,7 @@ use cache::Caches;
 use held::{HELD, Held};
 use journal::{Intent, Journal, Outcome, Run};
 use lease::Lease;
+use manager::Manager;
 
 /// Why a sweep, a restore or a look at the state ended early.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +95,9 @@ pub enum SweepError {
 
 /// Steps whose intents are made durable together: as many as one request to S3 deletes.
 const BATCH: usize = 1000;
+
+/// The same of steps that a repository manager carries out one by one.
+const HANDED_OVER: usize = 20;
 
 /// What became of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,7 +157,8 @@ pub struct Means<'m> {
 
 /// Carries out a checked plan.
 ///
-/// `stop` is asked between batches; when it says so, the rest is left for a later run.
+/// `rest` is the repository manager that carries out what is its to do. `stop` is asked between batches; when it says so,
+/// the rest is left for a later run.
 ///
 /// # Errors
 /// When the journal cannot be written or the lease is lost. Everything done by then is in the journal.
@@ -160,6 +167,7 @@ pub async fn execute(
     checked: CheckedPlan,
     run: &Run,
     means: &Means<'_>,
+    rest: Option<&Rest>,
     stop: impl Fn() -> bool,
 ) -> Result<Executed, SweepError> {
     let plan = checked.into_plan();
@@ -176,6 +184,7 @@ pub async fn execute(
         held: Held::new(plan.header.mode),
         unlinked: Vec::new(),
     };
+    let mut manager = Manager::of(rest);
     let mut next = 0;
     let shown = store.read().progress();
     shown.begin("sweeping", Some(plan.steps.len() as u64));
@@ -187,14 +196,18 @@ pub async fn execute(
         lease.check().await?;
         let end = batch_end(&plan, next);
         progress.forget(means.caches, next..end).await;
-        progress.carry_out(next..end, &workers).await?;
+        if plan.steps[next].is_managed() {
+            progress.hand_over(next..end, &mut manager).await?;
+        } else {
+            progress.carry_out(next..end, &workers).await?;
+        }
         shown.add(end - next);
         next = end;
     }
     // What was unlinked last is forgotten too.
     progress.forget(means.caches, next..next).await;
     let Progress { journal, executed, .. } = progress;
-    let after = after(&plan, &executed);
+    let after = recover::after(&plan, &executed);
     journal.end(&RunReport { executed: executed.clone(), after, ended: means.clock.now() }).await?;
     Ok(executed)
 }
@@ -218,11 +231,13 @@ fn hand<'h>(means: &Means<'h>, run: &'h Run, plan: &Plan, fencing: u64) -> step:
 /// Steps of one stage may be carried out side by side; the next stage waits for them.
 fn batch_end(plan: &Plan, start: usize) -> usize {
     let stage = plan.steps[start].action.stage();
+    // Of what a repository manager was asked just before an interruption nothing tells whether it was done.
+    let batch = if plan.steps[start].is_managed() { HANDED_OVER } else { BATCH };
     plan.steps[start..]
         .iter()
-        .take(BATCH)
+        .take(batch)
         .position(|step| step.action.stage() != stage)
-        .map_or_else(|| (start + BATCH).min(plan.steps.len()), |length| start + length)
+        .map_or_else(|| (start + batch).min(plan.steps.len()), |length| start + length)
 }
 
 /// A run in progress.
@@ -375,19 +390,4 @@ impl Executed {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 fn is_zero(value: &u64) -> bool {
     *value == 0
-}
-
-/// What is there after a run, as the next one should find it.
-fn after(plan: &Plan, executed: &Executed) -> Counts {
-    let saw = plan.header.saw;
-    // Where only blobs tell of a repository it goes with the last of them, and nobody counts those.
-    let repositories = if plan.header.records.is_by_policy() { 0 } else { saw.repositories };
-    Counts {
-        repositories: repositories.saturating_sub(executed.count("remove-repository")),
-        tags: saw.tags.saturating_sub(executed.count("untag")),
-        manifests: saw.manifests.saturating_sub(executed.count("delete-manifest")),
-        blobs: saw.blobs.saturating_sub(executed.count("sweep")),
-        bytes: saw.bytes.saturating_sub(executed.freed_bytes),
-        ..saw
-    }
 }

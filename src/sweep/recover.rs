@@ -9,7 +9,7 @@ use rustc_hash::FxHashSet;
 use super::journal::{self, Entry, Intent, Journal, Outcome, Recorded, RunKind};
 use super::restore::RestorePlan;
 use super::{Executed, Means, RunReport, SweepError};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Counts, Plan};
 use crate::store::{StoreError, WriteStore};
 
 /// What was done about an interrupted run.
@@ -37,7 +37,9 @@ pub async fn recover(means: &Means<'_>, fencing: u64) -> Result<Vec<Recovered>, 
             continue;
         }
         let done = match &recorded.run.kind {
-            RunKind::Sweep(_) | RunKind::Mend(_) => sweep(means, &recorded, fencing).await?,
+            RunKind::Sweep(_) | RunKind::Mend(_) | RunKind::Managed => {
+                sweep(means, &recorded, fencing).await?
+            }
             RunKind::Restore { .. } => restore(store, &recorded, means.clock.now()).await?,
         };
         tracing::warn!(
@@ -84,6 +86,14 @@ async fn sweep(means: &Means<'_>, recorded: &Recorded, fencing: u64) -> Result<R
             continue;
         }
         let step = &plan.steps[intent.step];
+        if step.is_managed() {
+            // Nothing in the store tells whether it was done: the next listing does.
+            let outcome = Outcome::Skipped("interrupted; what is left of it the next run lists".into());
+            result.left += 1;
+            executed.note(&plan, intent.step, &outcome);
+            journal.outcome(intent.step, outcome);
+            continue;
+        }
         let outcome = match look(store, intent)? {
             // No file goes with it: emptying directories and bringing back is safe to repeat.
             Progress::Untraceable if matches!(step.action, Action::Purge { .. }) => {
@@ -115,7 +125,7 @@ async fn sweep(means: &Means<'_>, recorded: &Recorded, fencing: u64) -> Result<R
         executed.note(&plan, intent.step, &outcome);
         journal.outcome(intent.step, outcome);
     }
-    let after = super::after(&plan, &executed);
+    let after = after(&plan, &executed);
     journal.end(&RunReport { executed, after, ended: means.clock.now() }).await?;
     Ok(result)
 }
@@ -177,4 +187,19 @@ async fn restore(store: &WriteStore, recorded: &Recorded, now: Timestamp) -> Res
     let key = format!("{}/{run}/report.json", journal::RUNS);
     journal::write_json(store, &key, &serde_json::json!({ "interrupted": true, "ended": now })).await?;
     Ok(result)
+}
+
+/// What is there after a run, as the next one should find it.
+pub(super) fn after(plan: &Plan, executed: &Executed) -> Counts {
+    let saw = plan.header.saw;
+    // Where only blobs tell of a repository it goes with the last of them, and nobody counts those.
+    let repositories = if plan.header.records.is_by_policy() { 0 } else { saw.repositories };
+    Counts {
+        repositories: repositories.saturating_sub(executed.count("remove-repository")),
+        tags: saw.tags.saturating_sub(executed.count("untag")),
+        manifests: saw.manifests.saturating_sub(executed.count("delete-manifest")),
+        blobs: saw.blobs.saturating_sub(executed.count("sweep")),
+        bytes: saw.bytes.saturating_sub(executed.freed_bytes),
+        ..saw
+    }
 }

@@ -193,7 +193,7 @@ fn a_manifest_that_the_rule_for_untagged_ones_keeps() {
                 signatures: vec![],
             };
             let mut forged = plan.clone();
-            forged.steps.push(Step::new(action, Evidence { reason, changed: decided.changed }));
+            forged.steps.push(Step::new(action, Evidence { reason, changed: decided.changed, listed: None }));
             forged.steps.sort_by_key(|step| step.action.stage());
             // As it comes from a file.
             let forged = Plan::read(&serde_json::to_string(&forged).unwrap()).unwrap();
@@ -426,7 +426,7 @@ fn what_a_restore_brought_back() {
 fn a_repository_that_is_not_empty() {
     let found = refusals(|plan, _| {
         let action = Action::RemoveRepository { repository: RepositoryName::found("shop/web").unwrap() };
-        plan.steps.push(Step::new(action, Evidence { reason: Reason::Empty, changed: None }));
+        plan.steps.push(Step::new(action, Evidence { reason: Reason::Empty, changed: None, listed: None }));
     });
     unsafe_because(&found, "is not empty");
 }
@@ -437,7 +437,8 @@ fn what_is_not_there_any_more() {
         let repository = RepositoryName::found("gone").unwrap();
         let action =
             Action::Untag { repository, tag: TagName::found("v1").unwrap(), target: None, history: vec![] };
-        plan.steps.insert(0, Step::new(action, Evidence { reason: Reason::Empty, changed: None }));
+        plan.steps
+            .insert(0, Step::new(action, Evidence { reason: Reason::Empty, changed: None, listed: None }));
     });
     unsafe_because(&found, "not in the store as it is now");
 }

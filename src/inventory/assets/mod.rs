@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::scan::{Options, ScanError};
 use super::{BlobId, Inventory, LooseFile, Tally};
+use crate::evidence::managed::Managed;
 use crate::evidence::{Database, Evidence, EvidenceError};
 use crate::layout::RegistryLayout;
 use crate::oci::{Digest, RepositoryName, TagName};
@@ -124,6 +125,8 @@ pub struct Assets {
     pub scoped: bool,
     /// What manifests refer to that are of no repository that is looked at.
     pub outside: BTreeSet<Digest>,
+    /// What the repository manager lists, where it is to delete what goes.
+    pub managed: Option<Managed>,
 }
 
 /// Why such a store could not be read.
@@ -176,7 +179,7 @@ pub async fn scan(
         })
     })?;
     store.progress().begin("asking the database", None);
-    let evidence = Evidence::gather(&questions.database.sources, clock.now(), questions.oldest).await?;
+    let evidence = Evidence::gather(questions.database, clock.now(), questions.oldest).await?;
     decide::ask(&mut drafts, evidence.as_ref(), &questions);
     Ok(build::build(drafts, evidence.as_ref(), &questions, options))
 }

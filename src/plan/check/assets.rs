@@ -4,7 +4,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Refusal, Violation, World};
 use crate::inventory::{Asset, BlobId, Body};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, RecordMode};
 
 /// Validation: what the database knows goes by the repository manager itself, and not too much of the rest goes at once.
 pub(super) fn of_records(plan: &Plan, world: &World<'_>) -> Vec<Refusal> {
@@ -14,7 +14,7 @@ pub(super) fn of_records(plan: &Plan, world: &World<'_>) -> Vec<Refusal> {
     let others = plan.steps.iter().filter(|step| !own(&step.action)).count() as u64;
     if world.records.is_by_policy() {
         refusals.extend(super::recorded::preconditions(world));
-    } else if others > 0 {
+    } else if others > 0 && world.records != RecordMode::Api {
         refusals.push(Refusal::NotInFiles { gone: others });
     }
     if plan.header.records != world.records {

@@ -301,7 +301,7 @@ impl Scene {
             Action::Untag { .. } | Action::DeleteManifest { .. } => Reason::Policy(expired()),
             _ => Reason::Unreferenced,
         };
-        self.with_step(Step::new(action, Evidence { reason, changed: None }))
+        self.with_step(Step::new(action, Evidence { reason, changed: None, listed: None }))
     }
 
     fn with_step(&self, step: Step) -> Vec<Refusal> {
@@ -500,7 +500,8 @@ fn a_manifest_goes_by_a_decision_or_with_something_that_goes() {
     scene.policy =
         Policy::parse(&POLICY.replace("untagged: { keep: none }", "untagged: { keep: all }"), "p").unwrap();
     assert_eq!(scene.check(scene.plan()), []);
-    let along = |reason| Step::new(delete("app", "untagged"), Evidence { reason, changed: None });
+    let along =
+        |reason| Step::new(delete("app", "untagged"), Evidence { reason, changed: None, listed: None });
     assert_unsafe(
         &scene.with_step(along(Reason::Along)),
         "nothing goes that it belongs to",
@@ -513,7 +514,7 @@ fn a_manifest_goes_by_a_decision_or_with_something_that_goes() {
     );
     let keep = Decision { verdict: Verdict::Keep(KeepReason::NoPolicy), policy: None, class: None };
     assert_unsafe(&scene.with_step(along(Reason::Policy(keep))), "the decision in it is to keep", "kept");
-    let step = Step::new(untag("app", "v1"), Evidence { reason: Reason::Along, changed: None });
+    let step = Step::new(untag("app", "v1"), Evidence { reason: Reason::Along, changed: None, listed: None });
     assert_unsafe(&scene.with_step(step), "no decision of the policy", "a tag for no reason");
 }
 
@@ -860,7 +861,8 @@ fn only_what_a_run_took_is_written_again_and_before_anything_goes() {
         assert_unsafe(&scene.with(action.clone()), "what comes back may need it", "beside what goes");
         let mut plan = scene.plan();
         plan.steps.retain(|step| step.action.gives_back());
-        plan.steps.push(Step::new(action, Evidence { reason: Reason::NeededAgain, changed: None }));
+        plan.steps
+            .push(Step::new(action, Evidence { reason: Reason::NeededAgain, changed: None, listed: None }));
         assert_eq!(scene.check(plan), []);
     }
 }

@@ -175,7 +175,7 @@ fn nothing_is_taken_before_the_user_has_said_what_it_needs() {
     assert!(nothing.contains("which repositories are Docker's"), "{nothing}");
     let named = |job: &mut Job<'_>| {
         job.database =
-            Database { sources: Vec::new(), repositories: REPOSITORIES.map(str::to_owned).to_vec() };
+            Database { repositories: REPOSITORIES.map(str::to_owned).to_vec(), ..Database::default() };
     };
     assert_eq!(said(&named), "");
     // A plan for one mode is none for another.

@@ -1,5 +1,6 @@
 //! Nexus blob stores: everything in exactly one class, and only what the database does not know goes.
 
+mod api;
 mod bad_input;
 mod by_policy;
 mod killed;
@@ -147,7 +148,7 @@ impl Scene {
 /// A job without a policy.
 fn job_of(sources: Vec<Source>) -> Job<'static> {
     let repositories = if sources.is_empty() { REPOSITORIES.map(str::to_owned).to_vec() } else { Vec::new() };
-    Job { database: Database { sources, repositories }, ..job(None, Mode::Online) }
+    Job { database: Database { sources, repositories, ..Database::default() }, ..job(None, Mode::Online) }
 }
 
 /// The keys that a plan takes.

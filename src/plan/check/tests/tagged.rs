@@ -64,7 +64,8 @@ pub(super) fn forged(scene: &Scene, mut plan: Plan, name: &str) -> Plan {
     });
     let (repository, tag) = (shop.name.clone(), tag(name));
     let action = Action::Untag { repository, tag, target, history: Vec::new() };
-    plan.steps.push(Step::new(action, Evidence { reason: Reason::Policy(expired()), changed: None }));
+    plan.steps
+        .push(Step::new(action, Evidence { reason: Reason::Policy(expired()), changed: None, listed: None }));
     plan.steps.sort_by_key(|step| step.action.stage());
     plan
 }
