@@ -38,6 +38,7 @@ pub async fn recover(means: &Means<'_>, fencing: u64) -> Result<Vec<Recovered>, 
         }
         let done = match &recorded.run.kind {
             RunKind::Sweep(mode) | RunKind::Mend(mode) => sweep(means, &recorded, *mode, fencing).await?,
+            RunKind::Managed => sweep(means, &recorded, Mode::Online, fencing).await?,
             RunKind::Restore { .. } => restore(store, &recorded, means.clock.now()).await?,
         };
         tracing::warn!(
@@ -89,6 +90,14 @@ async fn sweep(
             continue;
         }
         let step = &plan.steps[intent.step];
+        if step.is_managed() {
+            // Nothing in the store tells whether it was done: the next listing does.
+            let outcome = Outcome::Skipped("interrupted; what is left of it the next run lists".into());
+            result.left += 1;
+            executed.note(&plan, intent.step, &outcome);
+            journal.outcome(intent.step, outcome);
+            continue;
+        }
         let outcome = match look(store, intent)? {
             // No file goes with it: emptying directories and bringing back is safe to repeat.
             Progress::Untraceable if matches!(step.action, Action::Purge { .. }) => {

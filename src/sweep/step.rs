@@ -85,6 +85,7 @@ impl Hand<'_> {
             | Action::Purge { .. }
             | Action::Heal { .. }
             | Action::AbortUpload { .. }
+            | Action::RunTask { .. }
             | Action::Relink { .. }
             | Action::RelinkManifest { .. }
             | Action::Retag { .. } => Ok(intent),

@@ -386,6 +386,7 @@ pub fn job(policy: Option<&Policy>, mode: Mode) -> Job<'_> {
         manifest_cache: None,
         purge_ban: None,
         database: regsweep::evidence::Database::default(),
+        records: regsweep::plan::RecordMode::default(),
     }
 }
 
