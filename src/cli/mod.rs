@@ -264,6 +264,7 @@ impl StoreArgs {
             concurrency: self.concurrency.map(usize::from),
             per_second: self.max_requests_per_second,
             state: self.state.as_deref().map(str::parse).transpose()?,
+            ..Access::DEFAULT
         })
     }
 

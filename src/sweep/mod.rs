@@ -17,6 +17,7 @@ use crate::plan::{Action, CheckedPlan, Counts, Mode, Plan};
 use crate::store::{StoreError, Tree, WriteStore};
 
 pub mod cache;
+mod copy;
 mod held;
 pub mod journal;
 pub mod lease;

@@ -48,7 +48,7 @@ impl Hand<'_> {
 
     fn moved(&self, file: &LooseFile, size: u64, md5: Option<[u8; 16]>) -> Result<Moved, Leave> {
         if let (true, crate::store::Tree::Bucket(bucket)) = (self.keep_trash, self.tree())
-            && let Some(limit) = bucket.provider().largest_copy()
+            && let Some(limit) = bucket.largest_copy()
             && size > limit
         {
             return Err(Leave::Skip(format!(

@@ -8,7 +8,7 @@ use rustc_hash::FxHashSet;
 
 use super::journal::{self, Entry, Intent, Journal, Outcome, Recorded, RunKind};
 use super::restore::RestorePlan;
-use super::{Executed, Means, RunReport, SweepError};
+use super::{Executed, Means, RunReport, SweepError, trash};
 use crate::plan::{Action, Counts, Plan};
 use crate::store::{StoreError, WriteStore};
 
@@ -124,6 +124,10 @@ async fn sweep(means: &Means<'_>, recorded: &Recorded, fencing: u64) -> Result<R
         };
         executed.note(&plan, intent.step, &outcome);
         journal.outcome(intent.step, outcome);
+    }
+    // A copy that was under way takes room and is of no use. One that cannot be given up now harms nothing.
+    if let Err(error) = trash::give_up_copies(store, run) {
+        tracing::warn!(run, error = error.with_cause(), "copies that were under way may be left");
     }
     let after = after(&plan, &executed);
     journal.end(&RunReport { executed, after, ended: means.clock.now() }).await?;

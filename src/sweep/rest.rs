@@ -1,6 +1,6 @@
 //! What a step does beside removing what its intent names: writing links again, and removing directories.
 
-use super::journal::{SavedBody, SavedLink};
+use super::journal::{Intent, SavedBody, SavedLink};
 use super::place::stop_at;
 use super::step::Hand;
 use super::trash;
@@ -57,6 +57,19 @@ impl Hand<'_> {
             | Action::Discard { .. }
             | Action::RunTask { .. } => Ok(None),
         }
+    }
+
+    /// Removes the directories that the intent's files have left empty.
+    pub(super) fn tidy(&self, intent: &Intent) -> Result<(), StoreError> {
+        let keys =
+            intent.links.iter().map(|link| &link.key).chain(intent.data.iter().map(|moved| &moved.key));
+        for key in keys {
+            // A tag is listed for as long as it has a directory. The others can wait until no push needs them.
+            if self.youngest_directory.is_none() || stop_at(key).ends_with("/_manifests/tags") {
+                trash::remove_empty_directories(self.store, trash::parent(key), stop_at(key))?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes a missing layer link; one that is there by now is left.

@@ -99,7 +99,7 @@ pub(super) fn build(
     questions: &Questions<'_>,
     options: Options,
 ) -> Inventory {
-    let Drafts { list, copies, staged, bookkeeping, foreign, own_state, mut gaps } = drafts;
+    let Drafts { list, copies, staged, bookkeeping, foreign, own_state, mut gaps, .. } = drafts;
     let mut blobs = BlobTable::default();
     let mut manifests = FxHashMap::default();
     let mut images: BTreeMap<String, Image> = BTreeMap::new();
