@@ -101,7 +101,7 @@ fn a_run_that_took_the_last_repository_could_not_be_undone() {
         assert!(said.contains("of 1 run in the trash") && said.contains("`regsweep restore "), "{said}");
     };
     can(&scene.with_policy(bucket, "audit", &["--json"]).expect(0).json(), &["notes"]);
-    can(&scene.with_policy(bucket, "plan", &["--json"]).expect(0).json(), &["plan", "notes"]);
+    can(&scene.with_policy(bucket, "plan", &["--offline", "--json"]).expect(0).json(), &["plan", "notes"]);
     let again = scene.with_policy(bucket, "run", &["--offline", "--json"]).expect(0).json();
     assert_eq!(number(&again, &["planned_steps"]), 0, "{again:#}");
     let name = run["run"].as_str().expect("its name");

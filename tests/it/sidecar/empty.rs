@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::Scene;
 use super::webhook::{receiver, sidecar};
-use super::{Scene, small_store};
 
 const EMPTY: &str = "regsweep_runs_total{result=\"empty\"}";
 const REFUSED: &str = "regsweep_runs_total{result=\"refused\"}";
@@ -20,7 +20,7 @@ fn take_away(from: &Path, to: &Path) {
 fn bare() -> Scene {
     let scene = Scene::new();
     take_away(&scene.path("registry"), &scene.path("elsewhere"));
-    std::fs::create_dir_all(scene.path("registry/docker/registry/v2")).unwrap();
+    std::fs::create_dir(scene.path("registry")).unwrap();
     scene
 }
 
@@ -42,7 +42,7 @@ fn a_new_registry_is_waited_for_and_one_that_was_there_is_missed() {
     assert_eq!((&notice["event"], &notice["ending"]), (&"empty".into(), &"empty".into()), "{notice}");
     assert!(notice["why"][0].as_str().unwrap().contains("with its first push"), "{notice}");
 
-    small_store(&scene.path("registry"));
+    take_away(&scene.path("elsewhere/docker"), &scene.path("registry/docker"));
     sidecar.until(DONE, 1.0);
     let (_, notice) = heard.recv_timeout(Duration::from_secs(60)).expect("a notice");
     assert_eq!(notice["event"], "finished", "told once that nothing was there: {notice}");

@@ -51,7 +51,6 @@ fn a_push_on_the_word_of_a_stale_cache_is_made_whole_and_told_of(version: Versio
             break notice;
         }
         assert_eq!(notice["event"], "finished", "{notice}");
-        assert_eq!(notice["given_back"], 0, "told of, and not as healed: {notice}");
     };
     assert_eq!(healed["schema"], "regsweep/notice/1");
     assert!(healed["given_back"].as_u64().expect("a number") > 0 && healed["run"].is_string(), "{healed}");
