@@ -277,6 +277,7 @@ async fn audit(objects: u64) {
         manifest_cache: None,
         purge_ban: None,
         database: regsweep::evidence::Database::default(),
+        records: regsweep::plan::RecordMode::default(),
     };
     let start = Instant::now();
     let survey = pipeline::survey(store.read(), &Distribution, &job, Depth::Everything, &System)

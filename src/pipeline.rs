@@ -7,18 +7,20 @@ use crate::evidence::{Database, EvidenceError};
 use crate::graph::{self, Marks, Rules};
 use crate::inventory::assets::{self, AssetsError, Questions};
 use crate::inventory::manifest_cache::ManifestCache;
-use crate::inventory::scan::{self, ScanError};
+use crate::inventory::scan;
 use crate::inventory::{Depth, Inventory, created, inspect};
-use crate::layout::{Distribution, Keeps, Nexus, RegistryLayout, distribution};
+use crate::layout::{Keeps, RegistryLayout, distribution};
 use crate::plan::build::{self, Sources};
 use crate::plan::candidates::{candidates, in_grace};
 use crate::plan::explain::{self, Asked, Explained, NotFound};
 use crate::plan::limits::Limits;
-use crate::plan::{Action, CheckedPlan, Condemned, Mode, Plan, PurgeBan, Refused, Taken, check_plan};
+use crate::plan::{
+    Action, CheckedPlan, Condemned, Mode, Plan, PurgeBan, RecordMode, Refused, Taken, check_plan,
+};
 use crate::policy::{self, Policy};
 use crate::sources::pulls::PullRecord;
 use crate::sources::references::References;
-use crate::store::{Access, Kind, Location, ReadStore, StoreError, Tree, WriteStore};
+use crate::store::{Kind, ReadStore, StoreError, Tree};
 use crate::sweep::journal::{self, Run, RunKind};
 use crate::sweep::lease::Lease;
 use crate::sweep::recover::{self, Recovered};
@@ -26,10 +28,12 @@ use crate::sweep::state::{self, Memory};
 use crate::sweep::{self, Executed, Means, SweepError, pulls, taken};
 
 mod cycle;
+mod opening;
 mod page;
 mod sources;
 
 pub use cycle::{Cycle, Cycled};
+pub use opening::{layout, open};
 pub use page::history;
 
 /// What a command works with.
@@ -47,6 +51,8 @@ pub struct Job<'j> {
     pub purge_ban: Option<PurgeBan>,
     /// What is asked beside the store of a repository manager.
     pub database: Database,
+    /// What goes of a store whose owner keeps a database.
+    pub records: RecordMode,
 }
 
 /// Why a command ended early.
@@ -219,7 +225,7 @@ impl Survey {
     pub fn plan(&self, store: &ReadStore, layout: &dyn RegistryLayout, job: &Job<'_>) -> Plan {
         let rules = self.rules(job);
         let mut plan = build::build(&self.sources(store, job, &rules), layout);
-        plan.notes = self.emptied(store).into_iter().chain(self.notes(job)).collect();
+        plan.notes.extend(self.emptied(store).into_iter().chain(self.notes(job)));
         // A directory that holds what is nobody's, or what a registry died while writing, is not empty: to plan its end
         // would be to plan it again in every run.
         // Beside a registry that serves, one that changed within the grace may be empty because a push is about to fill it.
@@ -254,6 +260,7 @@ impl Survey {
             taken: &self.taken,
             purge_ban: job.purge_ban.as_ref(),
             mode: job.mode,
+            records: job.records,
             last: self.memory.last.as_ref(),
             ended: &self.memory.ended,
             references: &self.references,
@@ -296,43 +303,6 @@ pub struct Session {
     pub recovered: Vec<Recovered>,
 }
 
-/// The layout of a store: the one of this name, if it is there, or the one that is found.
-///
-/// # Errors
-/// When it is not there, or the store cannot be read.
-pub fn layout(store: &ReadStore, name: Option<&str>) -> Result<&'static dyn RegistryLayout, PipelineError> {
-    tokio::task::block_in_place(|| match name {
-        None => Ok(scan::detect(store)?),
-        Some(name) if name == Nexus.name() => {
-            if assets::detect(store)? {
-                return Ok(&Nexus as &dyn RegistryLayout);
-            }
-            let place = &store.identity().url;
-            Err(ScanError::NoRegistry(format!(
-                "no Nexus blob store at {place}: there is no content directory with metadata.properties beside it"
-            ))
-            .into())
-        }
-        Some(_) => Ok(&Distribution as &dyn RegistryLayout),
-    })
-}
-
-/// Opens a store to change it, and tells its layout: the one of this name, or the one that is found. Where there is no
-/// registry nothing is written, not even our own state.
-///
-/// # Errors
-/// When there is no registry or not that layout, or the store cannot be opened.
-pub fn open(
-    location: &Location,
-    access: &Access,
-    name: Option<&str>,
-) -> Result<(WriteStore, &'static dyn RegistryLayout), PipelineError> {
-    let store = ReadStore::open(location, access)?;
-    let found = tokio::task::block_in_place(|| scan::detect(&store))?;
-    let layout = name.map_or(Ok(found), |name| layout(&store, Some(name)))?;
-    Ok((WriteStore::open(location, access)?, layout))
-}
-
 /// Takes the lease and looks after interrupted runs, before anything is listed.
 ///
 /// # Errors
@@ -359,7 +329,7 @@ pub async fn sweep(
     stop: impl Fn() -> bool,
 ) -> Result<Executed, PipelineError> {
     let plan = checked.plan();
-    let mends = plan.mends;
+    let (mends, managed) = (plan.mends, plan.is_managed());
     let mut condemned = plan.condemned.clone();
     // What goes in this run stays condemned until a listing says that it has gone: the run may be stopped before.
     condemned.extend(plan.steps.iter().filter_map(|step| match step.action {
@@ -372,14 +342,19 @@ pub async fn sweep(
     let header = Run {
         schema: journal::SCHEMA.into(),
         run: run.to_owned(),
-        kind: if mends { RunKind::Mend(job.mode) } else { RunKind::Sweep(job.mode) },
+        kind: match job.mode {
+            _ if managed => RunKind::Managed,
+            mode if mends => RunKind::Mend(mode),
+            mode => RunKind::Sweep(mode),
+        },
         started: survey.now,
         fencing: session.lease.number(),
         grace: job.limits.grace,
         trash_keep: job.limits.trash_keep,
         regsweep: env!("CARGO_PKG_VERSION").into(),
     };
-    let executed = sweep::execute(&session.lease, checked, &header, means, stop).await?;
+    let executed =
+        sweep::execute(&session.lease, checked, &header, means, job.database.manager(), stop).await?;
     if !mends {
         // The clock of what was named until now begins when its links have gone, whatever a plan that is older says.
         let ended = means.clock.now();

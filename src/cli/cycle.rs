@@ -142,7 +142,7 @@ impl CycleArgs {
             run: session.run,
             recovered: session.recovered,
             cycled,
-            keeps_trash: !job.limits.trash_keep.is_zero(),
+            keeps_trash: !job.limits.trash_keep.is_zero() && !job.database.manages,
             requests: store.read().requests(),
             store,
             layout,

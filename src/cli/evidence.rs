@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
+use clap::builder::TypedValueParser as _;
 
 use super::{Failure, usage};
 use crate::evidence::{Credentials, Database, EvidenceError, Rest, Source};
 use crate::exit::Exit;
+use crate::layout::{Keeps, RegistryLayout};
+use crate::plan::RecordMode;
 
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct EvidenceArgs {
@@ -40,6 +43,15 @@ pub(super) struct EvidenceArgs {
                 database only these are looked at [default: every name that is a Docker asset's]"
     )]
     nexus_repository: Vec<String>,
+    #[arg(
+        long,
+        value_name = "MODE",
+        env = "REGSWEEP_NEXUS_MODE",
+        value_parser = clap::builder::PossibleValuesParser::new(RecordMode::NAMES).try_map(|name| name.parse::<RecordMode>()),
+        help = "Nexus: what a run may take: `orphans`, what the database does not know; or what the policy lets go, `api` by \
+                having Nexus at --nexus-url delete it, `soft` by flagging it in its record, `hard` by moving it to the trash [default: orphans]"
+    )]
+    pub(super) nexus_mode: Option<RecordMode>,
 }
 
 impl EvidenceArgs {
@@ -48,7 +60,24 @@ impl EvidenceArgs {
         if let Some(url) = &self.nexus_url {
             sources.push(Source::Rest(Rest::new(url, self.credentials()?).map_err(usage)?));
         }
-        Ok(Database { sources, repositories: self.nexus_repository.clone() })
+        let manages = self.nexus_mode == Some(RecordMode::Api);
+        if manages && self.nexus_url.is_none() {
+            return Err(usage(anyhow::anyhow!(
+                "--nexus-mode api has Nexus delete what goes: say where it is, with --nexus-url"
+            )));
+        }
+        Ok(Database { sources, repositories: self.nexus_repository.clone(), manages })
+    }
+
+    /// Whether what was asked for fits the layout.
+    pub(super) fn fits(&self, layout: &dyn RegistryLayout) -> Result<(), Failure> {
+        match (self.nexus_mode, layout.keeps()) {
+            (Some(mode), Keeps::Links) => Err(usage(anyhow::anyhow!(
+                "--nexus-mode {mode} is for the blob stores of a Nexus, and this is the store of a {} registry: leave it out",
+                layout.name()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn credentials(&self) -> Result<Option<Credentials>, Failure> {

@@ -20,10 +20,11 @@ use crate::plan::limits::{Accept, Limits};
 use crate::policy::Policy;
 use crate::store::{Access, Location, ReadStore, StoreError, Tree, WriteStore};
 use crate::sweep::SweepError;
-use crate::sweep::cache::Caches;
+use cache::CacheArgs;
 use stop::Stop;
 
 mod audit;
+mod cache;
 mod cycle;
 mod demo;
 mod evidence;
@@ -128,34 +129,10 @@ struct PolicyArgsOf {
         value_name = "LIMIT",
         env = "REGSWEEP_ACCEPT",
         value_delimiter = ',',
-        help = "Set one limit for this run, by name: tags=40%, bytes=90%, shrink=90%, repository_may_empty or \
-                pull_through_cache"
+        help = "Set one limit for this run, by name: tags=40%, bytes=90%, shrink=90%, repository_may_empty, \
+                pull_through_cache or no_undo"
     )]
     accept: Vec<Accept>,
-}
-
-/// What of the registry remembers blobs that are gone.
-#[derive(Debug, Clone, Args)]
-struct CacheArgs {
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "REGSWEEP_REDIS",
-        help = "The registry's Redis (redis:// or rediss://), to make it forget what goes [default: what --registry-config says]"
-    )]
-    redis: Option<String>,
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "REGSWEEP_REGISTRY_URL",
-        value_delimiter = ',',
-        help = "The registry itself, once for each replica: makes its cache in memory forget what goes; with --offline, \
-                asks whether it takes writes"
-    )]
-    registry_url: Vec<String>,
-    /// Every replica of the registry was restarted since the last run: its caches in memory are new
-    #[arg(long, env = "REGSWEEP_ASSUME_RESTARTED")]
-    assume_restarted: bool,
 }
 
 /// A command that could not do what it was asked, with its exit code.
@@ -286,6 +263,7 @@ impl StoreArgs {
             concurrency: self.concurrency.map(usize::from),
             per_second: self.max_requests_per_second,
             state: self.state.as_deref().map(str::parse).transpose()?,
+            ..Access::DEFAULT
         })
     }
 
@@ -319,7 +297,9 @@ impl StoreArgs {
 
     /// The layout, as it was named or is found.
     fn layout(&self, store: &ReadStore) -> Result<&'static dyn RegistryLayout, Failure> {
-        Ok(pipeline::layout(store, self.layout.as_deref())?)
+        let layout = pipeline::layout(store, self.layout.as_deref())?;
+        self.evidence.fits(layout)?;
+        Ok(layout)
     }
 
     /// Words that name the store on a command line.
@@ -333,6 +313,10 @@ impl StoreArgs {
 
     /// The store, for a command that was asked to change it, and its layout.
     fn open_to_change(&self) -> Result<(WriteStore, &'static dyn RegistryLayout), Failure> {
+        if self.evidence.nexus_mode.is_some() {
+            // Before anything is made there, our own state too.
+            self.layout(&self.open()?)?;
+        }
         Ok(pipeline::open(&self.location()?, &self.access()?, self.layout.as_deref())?)
     }
 
@@ -343,20 +327,6 @@ impl StoreArgs {
             std::fs::read_to_string(path).with_context(|| format!("cannot read {origin}")).map_err(usage)?;
         let environment = std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")).collect();
         RegistryConfig::read(&text, &origin, &environment).map(Some).map_err(usage)
-    }
-}
-
-impl CacheArgs {
-    fn caches(&self, store: &StoreArgs) -> Result<Caches, Failure> {
-        let config = store.registry_configuration()?;
-        Caches::of(config.as_ref(), self.redis.as_deref(), &self.registry_url, self.assume_restarted)
-            .map_err(usage)
-    }
-
-    /// The caches that outlive the registry's process.
-    fn of_stopped(&self, store: &StoreArgs) -> Result<Caches, Failure> {
-        let config = store.registry_configuration()?;
-        Caches::of(config.as_ref(), self.redis.as_deref(), &[], self.assume_restarted).map_err(usage)
     }
 }
 
@@ -382,6 +352,7 @@ impl PolicyArgsOf {
             manifest_cache: at.manifest_cache(store),
             purge_ban: None,
             database: at.evidence.database()?,
+            records: at.evidence.nexus_mode.unwrap_or_default(),
         })
     }
 

@@ -229,6 +229,15 @@ fn after_word(mode: Mode, cycled: &Cycled, executed: &Executed) {
              the blob stores, and none that restores the database from blob stores while the trash is kept",
         );
     }
+    if cycled.plan.as_ref().is_ok_and(|plan| plan.header.managed) {
+        if executed.count("untag") + executed.count("delete-manifest") > 0 {
+            talk(
+                "the repository manager flags what it let go as deleted by itself, an hour or more later, and a task \"Admin - \
+                 Compact blob store\" frees it after that: have one run every day",
+            );
+        }
+        return;
+    }
     let changed = executed.count("sweep") + executed.count("unlink") + executed.count("delete-manifest") > 0;
     if mode == Mode::Offline && changed {
         talk(

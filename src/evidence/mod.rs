@@ -15,10 +15,14 @@ use crate::layout::nexus::Uuid;
 use crate::oci::Digest;
 
 mod export;
+pub mod managed;
 mod rest;
 mod row;
 
+pub(crate) use rest::{Answer, Unanswered};
 pub use rest::{Credentials, Rest};
+
+use managed::Managed;
 
 use row::Row;
 
@@ -39,6 +43,19 @@ pub struct Database {
     /// Docker repositories, beside those that the database tells of. Without a database all others are of no interest; with
     /// neither, every name that is a Docker asset's is taken for one.
     pub repositories: Vec<String>,
+    /// Whether the repository manager is to delete what a policy lets go, through its REST interface.
+    pub manages: bool,
+}
+
+impl Database {
+    /// The interface that deletes, where one is to.
+    pub fn manager(&self) -> Option<&Rest> {
+        let rest = self.sources.iter().find_map(|source| match source {
+            Source::Rest(rest) => Some(rest),
+            Source::File(_) => None,
+        });
+        rest.filter(|_| self.manages)
+    }
 }
 
 /// Why there is no evidence. With none that is whole, nothing goes.
@@ -103,6 +120,8 @@ pub struct Evidence {
     pub proxies: BTreeSet<String>,
     /// Blobs that the index of deleted blobs has, where that was exported too.
     pub deleted: Option<FxHashSet<Uuid>>,
+    /// What the REST interface lists, where it is to delete.
+    pub managed: Option<Managed>,
 }
 
 impl Evidence {
@@ -112,14 +131,16 @@ impl Evidence {
     /// # Errors
     /// When any of it cannot be had whole.
     pub async fn gather(
-        sources: &[Source],
+        database: &Database,
         now: Timestamp,
         oldest: Timestamp,
     ) -> Result<Option<Self>, EvidenceError> {
+        let sources = &database.sources;
         if sources.is_empty() {
             return Ok(None);
         }
-        let mut evidence = Self { taken: now, ..Self::default() };
+        let managed = database.manager().map(|_| Managed::default());
+        let mut evidence = Self { taken: now, managed, ..Self::default() };
         let mut rows = 0;
         for source in sources {
             let found = match source {
@@ -138,7 +159,7 @@ impl Evidence {
                     evidence.taken = evidence.taken.min(written);
                     found
                 }
-                Source::Rest(rest) => rest.assets().await?,
+                Source::Rest(rest) => rest.assets(evidence.managed.as_mut()).await?,
             };
             rows += found.iter().filter(|row| !matches!(row, Row::Deleted(_))).count();
             for row in found {

@@ -62,11 +62,7 @@ pub(super) fn read<'v>(get: impl Fn(&str) -> Option<&'v str>) -> Result<Row, Str
         digest = digest.or_else(|| checksums.get("sha256").and_then(Value::as_str).map(ToOwned::to_owned));
     }
     let digest = match digest {
-        Some(text) => {
-            let hex = text.strip_prefix("sha256:").unwrap_or(&text);
-            let digest = Digest::from_parts("sha256", hex);
-            Some(digest.map_err(|_| format!("{text:?} is no sha256"))?)
-        }
+        Some(text) => Some(sha256(&text)?),
         None => None,
     };
     let text = |value: Option<&str>| value.map(str::to_owned);
@@ -77,6 +73,15 @@ pub(super) fn read<'v>(get: impl Fn(&str) -> Option<&'v str>) -> Result<Row, Str
     }
     let proxy = of(&["recipe", "recipe_name", "type"]).is_some_and(|kind| kind.ends_with("proxy"));
     Ok(Row::Asset { blob, repository, path, digest, proxy })
+}
+
+/// Reads a SHA-256, with its algorithm before it or not.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn sha256(text: &str) -> Result<Digest, String> {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    Digest::from_parts("sha256", hex).map_err(|_| format!("{text:?} is no sha256"))
 }
 
 /// Reads a row from a JSON object.

@@ -84,6 +84,7 @@ impl Cycle<'_> {
         };
         show(&survey, checked.plan(), &[]);
         let (steps, plan) = (checked.plan().steps.len(), checked.plan().summary());
+        let managed = checked.plan().is_managed();
         let nothing = steps == 0 && plan.condemned.is_empty() && survey.memory.condemned.is_empty();
         let executed = if nothing {
             Executed::default()
@@ -91,7 +92,10 @@ impl Cycle<'_> {
             sweep(session, &session.run, checked, &survey, &means, self.job, self.stop).await?
         };
         // What this run took, or one before it that nobody looked after.
-        let owed = if executed.took_anything() {
+        let owed = if managed {
+            // The repository manager orders its own deletes and pushes.
+            None
+        } else if executed.took_anything() {
             Some(session.run.clone())
         } else {
             taken::unverified(store.read(), &survey.memory.runs).await?

@@ -74,6 +74,7 @@ pub async fn history(store: &ReadStore) -> Result<History, PipelineError> {
 async fn line(store: &ReadStore, recorded: &Recorded) -> Result<RunLine, PipelineError> {
     let kind = match &recorded.run.kind {
         RunKind::Sweep(mode) => format!("sweep, {mode}"),
+        RunKind::Managed => "deleted by the repository manager".to_owned(),
         RunKind::Mend(_) => "gave back".to_owned(),
         RunKind::Restore { of } => format!("restore of {of}"),
     };

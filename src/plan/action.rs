@@ -66,6 +66,15 @@ pub enum Action {
         /// Its files, the record first.
         files: Vec<crate::inventory::LooseFile>,
     },
+    /// Starts a task of the repository manager, which lets go of what nothing needs any more: that cannot be undone.
+    RunTask {
+        /// Its id.
+        task: String,
+        /// Its name.
+        name: String,
+        /// Its type.
+        kind: String,
+    },
     /// Gives up an upload in parts that nobody finished, with its parts: that cannot be undone.
     AbortUpload {
         /// The upload.
@@ -136,6 +145,8 @@ impl Action {
             Self::RemoveDirectory { .. } => 9,
             Self::RemoveRepository { .. } => 10,
             Self::Purge { .. } => 11,
+            // What was deleted through the interface is what they are about.
+            Self::RunTask { .. } => 12,
         }
     }
 
@@ -159,6 +170,7 @@ impl Action {
             Self::Abandon { .. } => "abandon",
             Self::Discard { .. } => "discard",
             Self::AbortUpload { .. } => "abort-upload",
+            Self::RunTask { .. } => "run-task",
             Self::Purge { .. } => "purge",
             Self::Heal { .. } => "heal",
             Self::Relink { .. } => "relink",
@@ -198,6 +210,7 @@ impl std::fmt::Display for Action {
             }
             Self::AbortUpload { upload } => write!(f, "{name} {} ({})", upload.key, upload.id),
             Self::Purge { place, .. } => write!(f, "{name} {place}"),
+            Self::RunTask { name: called, kind, .. } => write!(f, "{name} {called} ({kind})"),
         }
     }
 }

@@ -6,6 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::candidates::{in_grace, linked};
 use super::freed::freed;
 use super::limits::Limits;
+use super::managed;
 use super::unknown;
 use super::waiting::{waits, was_manifest};
 use super::{
@@ -82,6 +83,10 @@ pub fn build(sources: &Sources<'_>, layout: &dyn RegistryLayout) -> Plan {
         steps.retain(|step| step.action.gives_back());
         (swept, condemned, held_back) = (Vec::new(), Vec::new(), None);
     }
+    let mut notes = Vec::new();
+    if let (false, Some(managed)) = (mends, inventory.assets.as_ref().and_then(|one| one.managed.as_ref())) {
+        (steps, notes) = managed::through(steps, managed, inventory);
+    }
     // References go before what they refer to, so that at every moment a client is told "not here" rather than given
     // a manifest whose layers are gone.
     steps.sort_by_key(|step| step.action.stage());
@@ -101,12 +106,13 @@ pub fn build(sources: &Sources<'_>, layout: &dyn RegistryLayout) -> Plan {
             grace: limits.grace,
             trash_keep: limits.trash_keep,
             saw: counts(inventory, marks),
+            managed: !mends && inventory.assets.as_ref().is_some_and(|assets| assets.managed.is_some()),
         },
         steps,
         condemned,
         freed,
         mends,
-        notes: Vec::new(),
+        notes,
         held_back,
     }
 }
@@ -155,7 +161,7 @@ impl<'b> Builder<'b> {
     }
 
     pub(super) fn push(&mut self, action: Action, reason: Reason, changed: Option<Timestamp>) {
-        self.steps.push(Step { action, evidence: Evidence { reason, changed } });
+        self.steps.push(Step { action, evidence: Evidence { reason, changed, listed: None } });
     }
 
     fn remove_directory(&mut self, directory: &Directory<'_>) {
@@ -197,7 +203,11 @@ impl<'b> Builder<'b> {
                     target,
                     history,
                 },
-                evidence: Evidence { reason: Reason::Policy(decision.clone()), changed: tag.changed },
+                evidence: Evidence {
+                    reason: Reason::Policy(decision.clone()),
+                    changed: tag.changed,
+                    listed: None,
+                },
             });
         }
     }

@@ -14,6 +14,7 @@ mod assets;
 mod bounds;
 mod decisions;
 mod keeps;
+mod managed;
 mod mended;
 mod named;
 mod online;
@@ -30,7 +31,7 @@ mod versions;
 
 use super::limits::Limits;
 use super::refusal::Refusal;
-use super::{Action, Condemnation, Counts, Mode, Plan, PurgeBan, Step, Taken};
+use super::{Action, Condemnation, Counts, Mode, Plan, PurgeBan, RecordMode, Step, Taken};
 use crate::graph::Pins;
 use crate::inventory::{BlobId, Inventory, Repository};
 use crate::oci::{Digest, RepositoryName, TagName};
@@ -84,6 +85,8 @@ pub struct World<'w> {
     pub purge_ban: Option<&'w PurgeBan>,
     /// Whether the user says that the registry is stopped or read-only.
     pub mode: Mode,
+    /// What goes of a store whose owner keeps a database.
+    pub records: RecordMode,
     /// What the last run left, where there was one.
     pub last: Option<&'w Counts>,
     /// When the runs ended that have something in the trash.
@@ -112,6 +115,7 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
         refusals.extend(world.references.failures.iter().cloned().map(Refusal::Source));
     }
     refusals.extend(assets::of_records(&plan, world));
+    refusals.extend(managed::allowed(&plan, world));
     let after = After::of(&plan, world.inventory);
     let mut unsafe_steps = order(&plan);
     unsafe_steps.extend(after.unknown.iter().cloned());
@@ -129,6 +133,7 @@ pub fn check(plan: Plan, world: &World<'_>) -> Result<CheckedPlan, Box<Refused>>
     unsafe_steps.extend(online::waited(&after, world));
     unsafe_steps.extend(mended::first(&plan, world));
     unsafe_steps.extend(assets::unknown(&plan, world));
+    unsafe_steps.extend(managed::listed(&plan, &after, world));
     unsafe_steps.sort_by_key(|(step, _)| *step);
     unsafe_steps.dedup();
     refusals.extend(unsafe_steps.into_iter().take(NAMED).map(|(step, why)| Refusal::Unsafe { step, why }));
@@ -349,6 +354,7 @@ impl<'a> After<'a> {
                 | Action::Abandon { .. }
                 | Action::Discard { .. }
                 | Action::AbortUpload { .. }
+                | Action::RunTask { .. }
                 | Action::Heal { .. }
                 | Action::Relink { .. }
                 | Action::RelinkManifest { .. }

@@ -30,6 +30,8 @@ pub struct Limits {
     pub shrink: Percentage,
     /// Whether the store of a pull-through cache may be swept.
     pub pull_through_cache: bool,
+    /// Whether what goes may be deleted by a repository manager, from which nothing brings it back.
+    pub no_undo: bool,
     /// The oldest plan file that is carried out.
     pub plan_age: SignedDuration,
     /// How far our clock and the store's may be apart.
@@ -63,6 +65,7 @@ impl Limits {
                 Accept::RepositoryMayEmpty => self.repository_may_empty = true,
                 Accept::Shrink(percentage) => self.shrink = *percentage,
                 Accept::PullThroughCache => self.pull_through_cache = true,
+                Accept::NoUndo => self.no_undo = true,
             }
         }
     }
@@ -81,6 +84,7 @@ impl Default for Limits {
             repository_may_empty: false,
             shrink: Percentage::from_percent(50),
             pull_through_cache: false,
+            no_undo: false,
             plan_age: SignedDuration::from_hours(24),
             clock_skew: SignedDuration::from_mins(5),
         }
@@ -100,6 +104,8 @@ pub enum Accept {
     Shrink(Percentage),
     /// `pull_through_cache`
     PullThroughCache,
+    /// `no_undo`
+    NoUndo,
 }
 
 impl FromStr for Accept {
@@ -115,9 +121,10 @@ impl FromStr for Accept {
             Some(("shrink", value)) => Ok(Self::Shrink(percentage(value)?)),
             None if text == "repository_may_empty" => Ok(Self::RepositoryMayEmpty),
             None if text == "pull_through_cache" => Ok(Self::PullThroughCache),
+            None if text == "no_undo" => Ok(Self::NoUndo),
             _ => Err(format!(
-                "{text:?} is no limit that can be lifted; write tags=40%, bytes=90%, shrink=90%, repository_may_empty \
-                 or pull_through_cache"
+                "{text:?} is no limit that can be lifted; write tags=40%, bytes=90%, shrink=90%, repository_may_empty, \
+                 pull_through_cache or no_undo"
             )),
         }
     }

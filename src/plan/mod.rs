@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::values::Period;
+use crate::evidence::managed::Listed;
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::Decision;
 use crate::store::Identity;
@@ -18,7 +19,9 @@ mod check;
 pub mod explain;
 mod freed;
 pub mod limits;
+mod managed;
 mod mend;
+mod records;
 mod refusal;
 mod unknown;
 pub mod usage;
@@ -27,6 +30,7 @@ mod waiting;
 pub use action::Action;
 pub use check::{CheckedPlan, Refused, World, check as check_plan};
 pub use mend::{PurgeBan, Taken, TakenTag, gives_back_first};
+pub use records::{RecordMode, UnknownMode};
 pub use refusal::Refusal;
 
 /// The `schema` of a plan file. A reader refuses any other.
@@ -96,6 +100,9 @@ pub struct Header {
     pub trash_keep: Period,
     /// What the store held.
     pub saw: Counts,
+    /// Whether a repository manager deletes what goes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub managed: bool,
 }
 
 /// Whether pushes may be going on.
@@ -147,6 +154,13 @@ pub struct Step {
     pub evidence: Evidence,
 }
 
+impl Step {
+    /// Whether the repository manager carries it out.
+    pub fn is_managed(&self) -> bool {
+        self.evidence.listed.is_some() || matches!(self.action, Action::RunTask { .. })
+    }
+}
+
 /// Why a step may be done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -156,6 +170,9 @@ pub struct Evidence {
     /// The latest sign of change of what goes. `None` where there was nothing to ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Timestamp>,
+    /// What the repository manager lists of it, where that is to delete it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed: Option<Box<Listed>>,
 }
 
 /// Why something goes.
@@ -174,6 +191,8 @@ pub enum Reason {
     Abandoned,
     /// It is empty.
     Empty,
+    /// What goes is let go of by a task of the repository manager.
+    Managed,
     /// The database of the repository manager does not know it, and would by now.
     Unknown,
     /// Its time in the trash is over.
@@ -288,6 +307,11 @@ impl Plan {
             notes: self.notes.clone(),
             held_back: self.held_back.clone(),
         }
+    }
+
+    /// Whether the repository manager is to delete what goes: then nothing of it can be brought back.
+    pub fn is_managed(&self) -> bool {
+        self.steps.iter().any(Step::is_managed)
     }
 
     /// Tags that go.

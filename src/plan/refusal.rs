@@ -98,6 +98,12 @@ pub enum Refusal {
         /// How many.
         gone: u64,
     },
+    /// What goes does not come back.
+    #[error(
+        "the repository manager deletes for good, and no restore brings it back: look at the plan, and if it is what you \
+         want, run again with --accept no_undo"
+    )]
+    NoUndo,
     /// A step would lose something. This is a defect of regsweep, or the store changed since the plan was made.
     #[error("step {step} would lose something: {why}. Nothing was done; make the plan again")]
     Unsafe {
@@ -123,6 +129,7 @@ impl Refusal {
             Self::Source(_) => "source",
             Self::Mode(_) => "mode",
             Self::NotInFiles { .. } => "not_in_files",
+            Self::NoUndo => "no_undo",
             Self::Unsafe { .. } => "unsafe",
         }
     }

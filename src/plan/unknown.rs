@@ -20,7 +20,7 @@ pub(super) fn unknown(sources: &Sources<'_>) -> Vec<Step> {
         })
         .map(|asset| Step {
             action: Action::Discard { files: asset.files.clone() },
-            evidence: Evidence { reason: Reason::Unknown, changed: asset.changed },
+            evidence: Evidence { reason: Reason::Unknown, changed: asset.changed, listed: None },
         })
         .collect()
 }

@@ -1,5 +1,6 @@
 //! A bucket of S3, Google Cloud Storage or Azure: pages of names, bodies and times, through `object_store`.
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use super::location::{BucketLocation, Clients, Provider};
 use super::metered::Meter;
 use super::s3::{MultipartUpload, Noncurrent, S3, Versioning};
 use super::transport::{Gate, Transport};
-use super::{StoreError, modified};
+use super::{Access, StoreError, modified};
 
 /// A bucket, or what begins with one prefix in it.
 #[derive(Debug)]
@@ -27,9 +28,33 @@ pub struct Bucket {
     prefix: String,
     runtime: Handle,
     gate: Arc<Gate>,
+    copying: Copying,
     /// Whether tags that look like an MD5 are one, once somebody has tried.
     pub(crate) tells_md5: OnceLock<bool>,
 }
+
+/// How objects of S3 are copied within a bucket. Google and Azure copy within one by name, however large it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copying {
+    /// The largest object that is copied with one request, in bytes; larger ones are copied in parts. One request must be
+    /// answered within the client's patience.
+    pub whole: u64,
+    /// The size of a part, in bytes. An upload has ten thousand parts at most, so those of the largest objects are larger.
+    pub part: u64,
+    /// The largest object that is copied where parts cannot be: 5 GiB by S3's `CopyObject`.
+    pub most: u64,
+}
+
+impl Copying {
+    /// As S3 has it.
+    pub const S3: Self = Self { whole: 1 << 30, part: 256 << 20, most: 5 << 30 };
+}
+
+/// How many requests are made at once where nobody says another number.
+pub(super) const AT_ONCE: usize = 64;
+
+/// How many parts an upload of S3 has at most.
+const MOST_PARTS: u64 = 10_000;
 
 /// What lists in pages, with a name for debugging.
 pub(super) trait Pages: PaginatedListStore + std::fmt::Debug {}
@@ -76,12 +101,11 @@ impl Bucket {
     pub(super) fn open(
         location: &BucketLocation,
         meter: Arc<Meter>,
-        concurrency: usize,
-        per_second: Option<u32>,
+        access: &Access,
     ) -> Result<Self, StoreError> {
         // Keys that a tree of trusted certificates is checked with come from the process; the first caller sets them.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let gate = Arc::new(Gate::new(concurrency, per_second));
+        let gate = Arc::new(Gate::new(access.concurrency.unwrap_or(AT_ONCE), access.per_second));
         let transport = Transport { meter, gate: gate.clone() };
         let Clients { objects, pages, s3 } = location.connect(transport)?;
         Ok(Self {
@@ -92,6 +116,7 @@ impl Bucket {
             prefix: location.prefix.clone(),
             runtime: Handle::current(),
             gate,
+            copying: access.copying,
             tells_md5: OnceLock::new(),
         })
     }
@@ -106,6 +131,7 @@ impl Bucket {
             prefix: String::new(),
             runtime: Handle::current(),
             gate: Arc::new(Gate::new(concurrency, None)),
+            copying: Copying::S3,
             tells_md5: OnceLock::new(),
         }
     }
@@ -123,6 +149,19 @@ impl Bucket {
     /// The bucket's objects, for what writes and deletes.
     pub(crate) fn objects(&self) -> &Arc<dyn ObjectStore> {
         &self.objects
+    }
+
+    /// The largest object that can be copied, in bytes, where there is a limit that a registry reaches.
+    pub fn largest_copy(&self) -> Option<u64> {
+        self.s3.as_ref().filter(|s3| !s3.copies_parts()).map(|_| self.copying.most)
+    }
+
+    /// What copies an object of so many bytes in parts, and which bytes each part has; `None` where one request does.
+    pub(crate) fn parts(&self, size: u64) -> Option<(&S3, Vec<RangeInclusive<u64>>)> {
+        let s3 = self.s3.as_ref().filter(|s3| s3.copies_parts() && size > self.copying.whole)?;
+        let part = self.copying.part.max(size.div_ceil(MOST_PARTS)).max(1);
+        let ranges = (0..size.div_ceil(part)).map(|index| index * part..=((index + 1) * part).min(size) - 1);
+        Some((s3, ranges.collect()))
     }
 
     /// Whether the bucket keeps what is deleted; never, where that is not S3's.
@@ -156,7 +195,7 @@ impl Bucket {
         Ok(found)
     }
 
-    /// What gives uploads up, for `sweep/trash.rs`; `None` where there are none.
+    /// What ends uploads in parts and gives them up; `None` where there are none.
     pub(crate) fn multipart(&self) -> Option<&dyn MultipartStore> {
         self.s3.as_ref().map(S3::multipart)
     }
@@ -169,7 +208,8 @@ impl Bucket {
         ObjectPath::parse(self.full(key)).map_err(|source| StoreError::request("name", key, source.into()))
     }
 
-    fn full(&self, key: &str) -> String {
+    /// A key of the bucket for one below the store's root.
+    pub(crate) fn full(&self, key: &str) -> String {
         if self.prefix.is_empty() { key.to_owned() } else { [&self.prefix, "/", key].concat() }
     }
 
@@ -281,7 +321,7 @@ fn meta(object: &ObjectMeta) -> Meta {
 
 /// An entity tag that may be an MD5: 32 hexadecimal digits in quotes. One of an upload in parts has a dash; one of an
 /// object that S3 encrypts with KMS keys looks the same and is none, so a tag only ever confirms.
-fn md5_of(tag: &str) -> Option<[u8; 16]> {
+pub(crate) fn md5_of(tag: &str) -> Option<[u8; 16]> {
     let hex = tag.trim_matches('"').as_bytes();
     if hex.len() != 32 {
         return None;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::client::HttpConnector as _;
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 
@@ -43,15 +44,6 @@ impl Provider {
             Self::S3 => "s3",
             Self::Gcs => "gs",
             Self::Azure => "az",
-        }
-    }
-
-    /// The largest object that one request copies, in bytes, where there is a limit that a registry reaches: 5 GiB by
-    /// S3's `CopyObject`.
-    pub fn largest_copy(self) -> Option<u64> {
-        match self {
-            Self::S3 => Some(5 << 30),
-            Self::Gcs | Self::Azure => None,
         }
     }
 }
@@ -186,11 +178,14 @@ impl BucketLocation {
                 };
                 let insecure =
                     value(AmazonS3ConfigKey::Client(ClientConfigKey::AllowInvalidCertificates)).is_some();
+                let customer_key = value("aws_sse_customer_key_base64".parse().map_err(wrong)?).is_some();
                 let options = ClientOptions::new()
                     .with_allow_http(is_plain(endpoint.as_deref()))
                     .with_allow_invalid_certificates(insecure);
                 let store = Arc::new(builder.with_http_connector(transport.clone()).build().map_err(wrong)?);
-                let s3 = S3::new(store.clone(), &transport, &options, bucket_url, region).map_err(wrong)?;
+                let client = transport.connect(&options).map_err(wrong)?;
+                let bucket = self.bucket.clone();
+                let s3 = S3 { store: store.clone(), client, url: bucket_url, bucket, region, customer_key };
                 Ok(Clients { objects: store.clone(), pages: store, s3: Some(s3) })
             }
             Provider::Gcs => {

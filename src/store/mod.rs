@@ -35,8 +35,8 @@ mod transport;
 mod tree;
 
 pub(crate) use advice::layers;
-pub(crate) use bucket::is_absence;
-pub use bucket::{Bucket, Listed, Page, PageRequest};
+pub use bucket::{Bucket, Copying, Listed, Page, PageRequest};
+pub(crate) use bucket::{is_absence, md5_of};
 pub use error::StoreError;
 pub use local::{Kind, LocalNear, LocalTree, Meta, NameList};
 pub use location::{BucketLocation, Location, Provider};
@@ -44,6 +44,7 @@ use metered::Metered;
 pub use metered::{Meter, Requests};
 pub use progress::{Progress, Standing};
 pub use s3::{MultipartUpload, Noncurrent, Versioning};
+pub(crate) use s3::{PartCopy, S3};
 pub use tree::{Near, Tree};
 
 /// Where regsweep keeps what it must remember, below the store's root and outside everything a registry reads.
@@ -77,17 +78,19 @@ pub struct Access {
     pub per_second: Option<u32>,
     /// Where to remember what must be remembered, instead of in the store itself. The trash is always in the store.
     pub state: Option<Location>,
+    /// How large objects of S3 are copied.
+    pub copying: Copying,
 }
 
 impl Access {
     /// What suits the kind of store.
-    pub const DEFAULT: Self = Self { concurrency: None, per_second: None, state: None };
+    pub const DEFAULT: Self = Self { concurrency: None, per_second: None, state: None, copying: Copying::S3 };
 
     /// Requests at once. A directory is as fast as its disks and this machine; a bucket answers late and to many at once.
     pub fn concurrency(&self, location: &Location) -> usize {
         self.concurrency.unwrap_or(match location {
             Location::Directory(_) => 16,
-            Location::Bucket(_) => 64,
+            Location::Bucket(_) => bucket::AT_ONCE,
         })
     }
 }
@@ -119,8 +122,7 @@ impl ReadStore {
             Location::Directory(path) => open_directory(path, &meter)?,
             Location::Bucket(bucket) => {
                 let identity = Identity { url: bucket.url(), fingerprint: bucket.place() };
-                let bucket =
-                    Bucket::open(bucket, meter.clone(), access.concurrency(location), access.per_second)?;
+                let bucket = Bucket::open(bucket, meter.clone(), access)?;
                 let own = PrefixStore::new(bucket.objects().clone(), bucket.path(STATE_DIRECTORY)?);
                 (Tree::Bucket(bucket), Some(Arc::new(own) as Arc<dyn ObjectStore>), identity)
             }
@@ -369,8 +371,7 @@ fn open_elsewhere(
     match location {
         Location::Directory(path) => open_state(path, meter),
         Location::Bucket(bucket) => {
-            let bucket =
-                Bucket::open(bucket, meter.clone(), access.concurrency(location), access.per_second)?;
+            let bucket = Bucket::open(bucket, meter.clone(), access)?;
             Ok(Arc::new(PrefixStore::new(bucket.objects().clone(), bucket.path("")?)))
         }
     }

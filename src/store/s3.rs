@@ -1,32 +1,72 @@
-//! What S3 keeps beside a bucket's objects: versions that are not current, and uploads in parts that nobody finished. The
-//! client library does not ask for them; its credentials and signatures serve here as they do there.
+//! What the client library does not ask S3 for: versions that are not current, uploads in parts that nobody finished, and
+//! copies in parts. Its credentials and signatures serve here as they do there.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
-use object_store::ClientOptions;
 use object_store::aws::{AmazonS3, AwsAuthorizer};
-use object_store::client::{HttpClient, HttpConnector as _, HttpRequestBody};
-use object_store::multipart::MultipartStore;
+use object_store::client::{HttpClient, HttpRequestBody};
+use object_store::multipart::{MultipartStore, PartId};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use super::transport::Transport;
 
 /// How often a question is asked again that the store did not answer, or with 5xx or 429.
 const ATTEMPTS: u32 = 5;
 
-/// Questions about a bucket that are not about an object.
+/// What stands for itself in the name of an object within a URL.
+const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// A bucket's own requests.
 #[derive(Debug)]
 pub struct S3 {
-    store: Arc<AmazonS3>,
-    client: HttpClient,
+    pub(super) store: Arc<AmazonS3>,
+    pub(super) client: HttpClient,
     /// Of the bucket, without a slash at its end.
-    url: String,
-    region: String,
+    pub(super) url: String,
+    pub(super) bucket: String,
+    pub(super) region: String,
+    /// Whether objects are encrypted with a key that comes with each request.
+    pub(super) customer_key: bool,
+}
+
+/// A range of an object that is to become a part of another.
+#[derive(Debug)]
+pub(crate) struct PartCopy<'p> {
+    /// The whole key of what is copied.
+    pub(crate) from: &'p str,
+    /// Its entity tag, as the store wrote it: what is there meanwhile under the same key is something else.
+    pub(crate) e_tag: Option<&'p str>,
+    /// The whole key that the upload will become.
+    pub(crate) to: &'p str,
+    /// The upload.
+    pub(crate) id: &'p str,
+    /// The part's place, from 0.
+    pub(crate) index: usize,
+    /// Its bytes, the last one included.
+    pub(crate) range: std::ops::RangeInclusive<u64>,
+}
+
+/// Why a request of our own failed.
+struct Refused {
+    status: Option<StatusCode>,
+    words: String,
+}
+
+impl Refused {
+    /// As the client library tells it.
+    fn told(self, key: &str) -> object_store::Error {
+        let (path, source) = (key.to_owned(), self.words.into());
+        match self.status {
+            Some(StatusCode::PRECONDITION_FAILED) => object_store::Error::Precondition { path, source },
+            Some(StatusCode::FORBIDDEN) => object_store::Error::PermissionDenied { path, source },
+            _ => object_store::Error::Generic { store: "S3", source },
+        }
+    }
 }
 
 /// Whether a bucket keeps what is replaced or deleted.
@@ -116,17 +156,13 @@ struct UploadAnswer {
     initiated: Timestamp,
 }
 
-impl S3 {
-    pub(super) fn new(
-        store: Arc<AmazonS3>,
-        transport: &Transport,
-        options: &ClientOptions,
-        url: String,
-        region: String,
-    ) -> object_store::Result<Self> {
-        Ok(Self { store, client: transport.connect(options)?, url, region })
-    }
+#[derive(Deserialize)]
+struct CopyPartAnswer {
+    #[serde(rename = "ETag")]
+    e_tag: String,
+}
 
+impl S3 {
     /// Whether the bucket keeps what is replaced or deleted.
     ///
     /// # Errors
@@ -186,9 +222,47 @@ impl S3 {
         }
     }
 
-    /// What gives uploads up, for `sweep/trash.rs`.
+    /// What begins uploads in parts, ends them and gives them up.
     pub(crate) fn multipart(&self) -> &dyn MultipartStore {
         &*self.store
+    }
+
+    /// Whether a part of an upload can be copied from an object. Where a key comes with each request the client library
+    /// does not tell it.
+    pub(super) fn copies_parts(&self) -> bool {
+        !self.customer_key
+    }
+
+    /// Copies a range of an object into an upload in parts.
+    ///
+    /// # Errors
+    /// When it is not copied; [`object_store::Error::Precondition`] when the object is another one by now.
+    pub(crate) async fn copy_part(&self, part: &PartCopy<'_>) -> Result<PartId, StoreError> {
+        let encoded = |text: &str| utf8_percent_encode(text, &PLAIN).to_string();
+        let number = (part.index + 1).to_string();
+        let id: String = url::form_urlencoded::byte_serialize(part.id.as_bytes()).collect();
+        let place = format!("/{}?partNumber={number}&uploadId={id}", encoded(part.to));
+        let range = format!("bytes={}-{}", part.range.start(), part.range.end());
+        let source = format!("{}/{}", self.bucket, encoded(part.from));
+        let failed = |refused: Refused| StoreError::request("copy", part.from, refused.told(part.from));
+        let mut headers = HeaderMap::from_iter([(http::header::CONTENT_LENGTH, HeaderValue::from(0))]);
+        let about = [
+            ("x-amz-copy-source", Some(&*source)),
+            ("x-amz-copy-source-range", Some(&*range)),
+            ("x-amz-copy-source-if-match", part.e_tag),
+        ];
+        for (name, value) in about {
+            let Some(value) = value else { continue };
+            let value = HeaderValue::from_str(value)
+                .map_err(|error| failed(Refused { status: None, words: error.to_string() }))?;
+            headers.insert(name, value);
+        }
+        let body = self.send(&Method::PUT, &place, &headers).await.map_err(failed)?;
+        let answer: CopyPartAnswer = quick_xml::de::from_reader(&*body).map_err(|error| {
+            let words = format!("its answer is not understood: {error}");
+            failed(Refused { status: None, words })
+        })?;
+        Ok(PartId { content_id: answer.e_tag })
     }
 
     async fn ask<T: serde::de::DeserializeOwned>(
@@ -196,7 +270,7 @@ impl S3 {
         what: &'static str,
         query: &[(&str, String)],
     ) -> Result<T, StoreError> {
-        let text = query.iter().fold(format!("{what}="), |text, (name, value)| {
+        let text = query.iter().fold(format!("/?{what}="), |text, (name, value)| {
             let value: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
             // A space is a plus only in forms.
             format!("{text}&{name}={}", value.replace('+', "%20"))
@@ -205,38 +279,50 @@ impl S3 {
             let source = words.into();
             StoreError::request("list", what, object_store::Error::Generic { store: "S3", source })
         };
-        let body = self.get(&text).await.map_err(failed)?;
+        let answer = self.send(&Method::GET, &text, &HeaderMap::new()).await;
+        let body = answer.map_err(|refused| failed(refused.words))?;
         quick_xml::de::from_reader(&*body)
             .map_err(|error| failed(format!("its answer is not understood: {error}")))
     }
 
-    async fn get(&self, query: &str) -> Result<Bytes, String> {
+    /// Makes a request without a body, again when the store did not answer it, or with an error of its own.
+    async fn send(&self, method: &Method, place: &str, headers: &HeaderMap) -> Result<Bytes, Refused> {
         let mut attempt = 1;
         loop {
-            let (again, words) = match self.get_once(query).await {
-                Ok((StatusCode::OK, body)) => return Ok(body),
+            let (again, refused) = match self.send_once(method, place, headers).await {
+                // A copy that takes long is answered with 200 before it is known whether it succeeds.
+                Ok((StatusCode::OK, body)) if !tells_error(&body) => return Ok(body),
                 Ok((status, body)) => {
-                    let again = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-                    (again, format!("status code: {status}: {}", String::from_utf8_lossy(&body)))
+                    let again = status.is_server_error()
+                        || status == StatusCode::TOO_MANY_REQUESTS
+                        || status == StatusCode::OK;
+                    let words = format!("status code: {status}: {}", String::from_utf8_lossy(&body));
+                    (again, Refused { status: Some(status), words })
                 }
-                Err(words) => (true, words),
+                Err(words) => (true, Refused { status: None, words }),
             };
             if !again || attempt == ATTEMPTS {
-                return Err(words);
+                return Err(refused);
             }
             tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
             attempt += 1;
         }
     }
 
-    async fn get_once(&self, query: &str) -> Result<(StatusCode, Bytes), String> {
+    async fn send_once(
+        &self,
+        method: &Method,
+        place: &str,
+        headers: &HeaderMap,
+    ) -> Result<(StatusCode, Bytes), String> {
         let words = |error: &dyn std::fmt::Display| error.to_string();
         let credential = self.store.credentials().get_credential().await.map_err(|error| words(&error))?;
         let mut request = http::Request::builder()
-            .method(Method::GET)
-            .uri(format!("{}/?{query}", self.url))
+            .method(method)
+            .uri(format!("{}{place}", self.url))
             .body(HttpRequestBody::empty())
             .map_err(|error| words(&error))?;
+        request.headers_mut().extend(headers.clone());
         AwsAuthorizer::new(&credential, "s3", &self.region)
             .try_authorize(&mut request, None)
             .map_err(|error| words(&error))?;
@@ -245,6 +331,12 @@ impl S3 {
         let body = answer.into_body().bytes().await.map_err(|error| words(&error))?;
         Ok((status, body))
     }
+}
+
+/// Whether the document is an error. What is told of keys is never written so.
+fn tells_error(body: &[u8]) -> bool {
+    const NAME: &[u8] = b"<Error>";
+    body.windows(NAME.len()).any(|window| window == NAME)
 }
 
 /// What the next page is asked for with; `None` after the last.

@@ -204,8 +204,10 @@ impl Kind {
             Method::PUT if copies.iter().any(|name| request.headers().contains_key(*name)) => Self::Copy,
             Method::PUT => Self::Put,
             Method::DELETE => Self::Delete,
-            // S3's and Azure's bulk deletes; anything else that is posted asks for a token.
+            // S3's and Azure's bulk deletes, and where S3 begins and ends an upload in parts; anything else that is posted
+            // asks for a token.
             Method::POST if has("delete") || query.contains("comp=batch") => Self::Delete,
+            Method::POST if has("uploads") || has("uploadId") => Self::Put,
             _ => Self::Other,
         }
     }

@@ -49,6 +49,8 @@ pub struct Run {
 pub enum RunKind {
     /// Carries out a plan.
     Sweep(Mode),
+    /// Had a repository manager delete what a plan lets go: nothing of it can be undone.
+    Managed,
     /// Gives back what a push needs that an earlier run crossed, or what is needed again; takes nothing.
     Mend(Mode),
     /// Undoes something of an earlier run.

@@ -10,16 +10,19 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::evidence::Rest;
 use crate::layout::RegistryLayout;
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::{Action, CheckedPlan, Counts, Mode, Plan};
 use crate::store::{StoreError, Tree, WriteStore};
 
 pub mod cache;
+mod copy;
 mod held;
 pub mod journal;
 pub mod lease;
 mod look;
+mod manager;
 mod place;
 pub mod pulls;
 pub mod recover;
@@ -35,6 +38,7 @@ use cache::Caches;
 use held::{HELD, Held};
 use journal::{Intent, Journal, Outcome, Run};
 use lease::Lease;
+use manager::Manager;
 
 /// Why a sweep, a restore or a look at the state ended early.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +95,9 @@ pub enum SweepError {
 /// Steps whose intents are made durable together: as many as one request to S3 deletes.
 const BATCH: usize = 1000;
 
+/// The same of steps that a repository manager carries out one by one.
+const HANDED_OVER: usize = 20;
+
 /// What became of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -146,7 +153,8 @@ pub struct Means<'m> {
 
 /// Carries out a checked plan.
 ///
-/// `stop` is asked between batches; when it says so, the rest is left for a later run.
+/// `rest` is the repository manager that carries out what is its to do. `stop` is asked between batches; when it says so,
+/// the rest is left for a later run.
 ///
 /// # Errors
 /// When the journal cannot be written or the lease is lost. Everything done by then is in the journal.
@@ -155,6 +163,7 @@ pub async fn execute(
     checked: CheckedPlan,
     run: &Run,
     means: &Means<'_>,
+    rest: Option<&Rest>,
     stop: impl Fn() -> bool,
 ) -> Result<Executed, SweepError> {
     let plan = checked.into_plan();
@@ -171,6 +180,7 @@ pub async fn execute(
         held: Held::new(plan.header.mode),
         unlinked: Vec::new(),
     };
+    let mut manager = Manager::of(rest);
     let mut next = 0;
     let shown = store.read().progress();
     shown.begin("sweeping", Some(plan.steps.len() as u64));
@@ -182,7 +192,11 @@ pub async fn execute(
         lease.check().await?;
         let end = batch_end(&plan, next);
         progress.forget(means.caches, next..end).await;
-        progress.carry_out(next..end, &workers).await?;
+        if plan.steps[next].is_managed() {
+            progress.hand_over(next..end, &mut manager).await?;
+        } else {
+            progress.carry_out(next..end, &workers).await?;
+        }
         shown.add(end - next);
         next = end;
     }
@@ -211,11 +225,13 @@ fn hand<'h>(means: &Means<'h>, run: &'h Run, mode: Mode, fencing: u64) -> step::
 /// Steps of one stage may be carried out side by side; the next stage waits for them.
 fn batch_end(plan: &Plan, start: usize) -> usize {
     let stage = plan.steps[start].action.stage();
+    // Of what a repository manager was asked just before an interruption nothing tells whether it was done.
+    let batch = if plan.steps[start].is_managed() { HANDED_OVER } else { BATCH };
     plan.steps[start..]
         .iter()
-        .take(BATCH)
+        .take(batch)
         .position(|step| step.action.stage() != stage)
-        .map_or_else(|| (start + BATCH).min(plan.steps.len()), |length| start + length)
+        .map_or_else(|| (start + batch).min(plan.steps.len()), |length| start + length)
 }
 
 /// A run in progress.

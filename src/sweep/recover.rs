@@ -8,7 +8,7 @@ use rustc_hash::FxHashSet;
 
 use super::journal::{self, Entry, Intent, Journal, Outcome, Recorded, RunKind};
 use super::restore::RestorePlan;
-use super::{Executed, Means, RunReport, SweepError};
+use super::{Executed, Means, RunReport, SweepError, trash};
 use crate::plan::{Action, Mode, Plan};
 use crate::store::{StoreError, WriteStore};
 
@@ -38,6 +38,7 @@ pub async fn recover(means: &Means<'_>, fencing: u64) -> Result<Vec<Recovered>, 
         }
         let done = match &recorded.run.kind {
             RunKind::Sweep(mode) | RunKind::Mend(mode) => sweep(means, &recorded, *mode, fencing).await?,
+            RunKind::Managed => sweep(means, &recorded, Mode::Online, fencing).await?,
             RunKind::Restore { .. } => restore(store, &recorded, means.clock.now()).await?,
         };
         tracing::warn!(
@@ -89,6 +90,14 @@ async fn sweep(
             continue;
         }
         let step = &plan.steps[intent.step];
+        if step.is_managed() {
+            // Nothing in the store tells whether it was done: the next listing does.
+            let outcome = Outcome::Skipped("interrupted; what is left of it the next run lists".into());
+            result.left += 1;
+            executed.note(&plan, intent.step, &outcome);
+            journal.outcome(intent.step, outcome);
+            continue;
+        }
         let outcome = match look(store, intent)? {
             // No file goes with it: emptying directories and bringing back is safe to repeat.
             Progress::Untraceable if matches!(step.action, Action::Purge { .. }) => {
@@ -119,6 +128,10 @@ async fn sweep(
         };
         executed.note(&plan, intent.step, &outcome);
         journal.outcome(intent.step, outcome);
+    }
+    // A copy that was under way takes room and is of no use. One that cannot be given up now harms nothing.
+    if let Err(error) = trash::give_up_copies(store, run) {
+        tracing::warn!(run, error = error.with_cause(), "copies that were under way may be left");
     }
     let after = super::after(&plan, &executed);
     journal.end(&RunReport { executed, after, ended: means.clock.now() }).await?;

@@ -54,7 +54,8 @@ impl Hand<'_> {
             Action::Unlink { .. }
             | Action::Sweep { .. }
             | Action::Abandon { .. }
-            | Action::Discard { .. } => Ok(None),
+            | Action::Discard { .. }
+            | Action::RunTask { .. } => Ok(None),
         }
     }
 

@@ -62,7 +62,7 @@ pub async fn read(store: &ReadStore) -> Result<Memory, SweepError> {
         memory.pins.extend(journal::read_json::<Pins>(store, &object.key).await?);
     }
     for recorded in memory.runs.iter().rev() {
-        if recorded.ended && matches!(recorded.run.kind, RunKind::Sweep(_)) {
+        if recorded.ended && matches!(recorded.run.kind, RunKind::Sweep(_) | RunKind::Managed) {
             memory.last = report(store, &recorded.run.run).await?.map(|report| report.after);
             break;
         }

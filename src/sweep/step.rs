@@ -12,7 +12,7 @@ use crate::inventory::LooseFile;
 use crate::layout::{Entry, RegistryLayout};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::plan::{Action, Step};
-use crate::store::{Bucket, Kind, STATE_DIRECTORY, StoreError, Tree, WriteStore};
+use crate::store::{Bucket, Kind, Meta, STATE_DIRECTORY, StoreError, Tree, WriteStore};
 
 /// What stands in the place of a link is saved whole in the journal up to this size; anything longer is left alone.
 const MAX_LINK_BYTES: u64 = 1 << 20;
@@ -52,14 +52,11 @@ impl Hand<'_> {
         self.store.read().tree()
     }
 
-    /// Looks at the data that the steps sweep, as far as it can be seen together.
+    /// Looks at the data and the links that go with the steps, as far as they can be seen together.
     pub(super) fn look<'s>(&self, steps: impl Iterator<Item = &'s Step>) -> Seen {
         let Tree::Bucket(bucket) = self.tree() else { return Seen::default() };
-        let key = |step: &Step| match &step.action {
-            Action::Sweep { digest, .. } => self.layout.key(&Entry::BlobData { digest: *digest }),
-            _ => None,
-        };
-        look::look(bucket, steps.filter_map(key).collect())
+        let entries = steps.flat_map(|step| look::entries(&step.action));
+        look::look(bucket, entries.filter_map(|entry| self.layout.key(&entry)).collect())
     }
 
     /// Looks at what the step is about, unless it was seen just now, and gathers what undoing it needs.
@@ -68,14 +65,15 @@ impl Hand<'_> {
         let changed = step.evidence.changed;
         let prepared = match &step.action {
             Action::Untag { repository, tag, target, history } => {
-                self.prepare_untag(intent, repository, tag, target.as_ref(), history)
+                self.prepare_untag(intent, repository, tag, target.as_ref(), history, seen)
             }
             Action::DeleteManifest { repository, digest, histories, signatures } => {
-                self.prepare_manifest(intent, repository, digest, histories, signatures, changed)
+                let about = (repository, digest);
+                self.prepare_manifest(intent, about, histories, signatures, changed, seen)
             }
             Action::Unlink { repository, digest } => {
                 let entry = Entry::LayerLink { repository: repository.as_str(), digest: *digest };
-                self.key(&entry).and_then(|key| self.save(intent, &key, changed))
+                self.key(&entry).and_then(|key| self.save(intent, (&key, digest), changed, seen))
             }
             Action::Sweep { digest, size, manifest } => {
                 self.prepare_sweep(intent, digest, *size, *manifest, changed, seen)
@@ -87,6 +85,7 @@ impl Hand<'_> {
             | Action::Purge { .. }
             | Action::Heal { .. }
             | Action::AbortUpload { .. }
+            | Action::RunTask { .. }
             | Action::Relink { .. }
             | Action::RelinkManifest { .. }
             | Action::Retag { .. } => Ok(intent),
@@ -101,9 +100,23 @@ impl Hand<'_> {
         self.layout.key(entry).ok_or_else(|| Leave::Fail("the layout has no key for it".into()))
     }
 
-    /// Adds a link to the intent, unless it changed since it was planned.
-    fn save(&self, mut intent: Intent, key: &str, planned: Option<Timestamp>) -> Prepared {
-        match self.tree().read(key, MAX_LINK_BYTES)? {
+    /// A link as it is now: as it was seen just now if that says what it holds, read otherwise.
+    fn link(&self, key: &str, digest: &Digest, seen: &Seen) -> Result<Option<(Vec<u8>, Meta)>, StoreError> {
+        match look::link(seen, key, digest) {
+            Some(known) => Ok(Some(known)),
+            None => self.tree().read(key, MAX_LINK_BYTES),
+        }
+    }
+
+    /// Adds a link that is thought to be one to a digest, unless it changed since it was planned.
+    fn save(
+        &self,
+        mut intent: Intent,
+        (key, digest): (&str, &Digest),
+        planned: Option<Timestamp>,
+        seen: &Seen,
+    ) -> Prepared {
+        match self.link(key, digest, seen)? {
             None => Err(Leave::Skip(GONE.into())),
             Some((_, meta)) if planned.is_some_and(|planned| meta.changed > planned) => {
                 Err(Leave::Skip("it was written again since it was listed".into()))
@@ -123,11 +136,16 @@ impl Hand<'_> {
         tag: &TagName,
         target: Option<&Digest>,
         history: &[Digest],
+        seen: &Seen,
     ) -> Prepared {
         let (name, tag) = (repository.as_str(), tag.as_str());
         let mut intent = intent;
         let current = self.key(&Entry::TagCurrent { repository: name, tag })?;
-        match (self.tree().read(&current, MAX_LINK_BYTES)?, target) {
+        let found = match target {
+            Some(target) => self.link(&current, target, seen)?,
+            None => self.tree().read(&current, MAX_LINK_BYTES)?,
+        };
+        match (found, target) {
             (Some((body, meta)), Some(target)) if body == target.to_string().as_bytes() => {
                 intent.links.push(SavedLink {
                     key: current,
@@ -141,13 +159,13 @@ impl Hand<'_> {
         }
         for digest in history {
             let key = self.key(&Entry::TagHistory { repository: name, tag, digest: *digest })?;
-            intent = self.save_if_there(intent, key)?;
+            intent = self.save_if_there(intent, key, digest, seen)?;
         }
         Ok(intent)
     }
 
-    fn save_if_there(&self, mut intent: Intent, key: String) -> Prepared {
-        if let Some((body, meta)) = self.tree().read(&key, MAX_LINK_BYTES)? {
+    fn save_if_there(&self, mut intent: Intent, key: String, digest: &Digest, seen: &Seen) -> Prepared {
+        if let Some((body, meta)) = self.link(&key, digest, seen)? {
             intent.links.push(SavedLink { key, body: SavedBody::of(body), modified: meta.modified });
         }
         Ok(intent)
@@ -156,15 +174,15 @@ impl Hand<'_> {
     fn prepare_manifest(
         &self,
         intent: Intent,
-        repository: &RepositoryName,
-        digest: &Digest,
+        (repository, digest): (&RepositoryName, &Digest),
         histories: &[TagName],
         signatures: &[Digest],
         changed: Option<Timestamp>,
+        seen: &Seen,
     ) -> Prepared {
         let name = repository.as_str();
         let key = self.key(&Entry::RevisionLink { repository: name, digest: *digest })?;
-        let mut intent = self.save(intent, &key, changed)?;
+        let mut intent = self.save(intent, (&key, digest), changed, seen)?;
         for tag in histories {
             let current = self.key(&Entry::TagCurrent { repository: name, tag: tag.as_str() })?;
             let points_here = self
@@ -176,12 +194,12 @@ impl Hand<'_> {
             }
             let key =
                 self.key(&Entry::TagHistory { repository: name, tag: tag.as_str(), digest: *digest })?;
-            intent = self.save_if_there(intent, key)?;
+            intent = self.save_if_there(intent, key, digest, seen)?;
         }
         for signature in signatures {
             let entry = Entry::RevisionSignature { repository: name, digest: *digest, signature: *signature };
             let key = self.key(&entry)?;
-            intent = self.save_if_there(intent, key)?;
+            intent = self.save_if_there(intent, key, signature, seen)?;
         }
         Ok(intent)
     }
@@ -209,12 +227,12 @@ impl Hand<'_> {
             return Err(Leave::Skip("it was written again since it was listed".into()));
         }
         if let (true, Tree::Bucket(bucket)) = (self.keep_trash, self.tree())
-            && let Some(limit) = bucket.provider().largest_copy()
+            && let Some(limit) = bucket.largest_copy()
             && size > limit
         {
             return Err(Leave::Skip(format!(
-                "it has {size} bytes and this store copies at most {limit} at once, so it cannot be put in the trash; \
-                 with trash: {{ keep: 0 }} in the policy it is deleted"
+                "it has {size} bytes and this store copies at most {limit} with a key of the customer's, so it cannot be put \
+                 in the trash; with trash: {{ keep: 0 }} in the policy it is deleted"
             )));
         }
         let place = self.keep_trash.then(|| blob_place(self.run, digest, manifest));

@@ -9,17 +9,16 @@
 use std::os::fd::OwnedFd;
 
 use futures::StreamExt;
-use md5::{Digest as _, Md5};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
+use super::copy::{compare, copy, copy_object};
 use super::journal::{Intent, Moved, SavedLink};
 use super::{SweepError, look};
 use crate::store::{
-    Bucket, LocalTree, Meta, MultipartUpload, STATE_DIRECTORY, StoreError, Tree, WriteStore, is_absence,
-    state_path,
+    Bucket, LocalTree, MultipartUpload, STATE_DIRECTORY, StoreError, Tree, WriteStore, is_absence, state_path,
 };
 
 /// Where the trash is, below the state's root.
@@ -110,7 +109,7 @@ pub fn copy_all_to_trash(bucket: &Bucket, intents: &[Intent]) -> Vec<Effect> {
     let copy_one = |moved: &Moved| -> Result<Option<String>, StoreError> {
         let Some(place) = &moved.place else { return Ok(None) };
         let to = format!("{STATE_DIRECTORY}/{place}");
-        Ok(bucket.wait(copy_object(bucket, &moved.key, &to))?.then_some(to))
+        Ok(bucket.wait(copy_object(bucket, &moved.key, &to, moved.size))?.then_some(to))
     };
     let copied: Vec<Result<Vec<Option<String>>, StoreError>> =
         intents.par_iter().map(|intent| intent.data.iter().map(copy_one).collect()).collect();
@@ -156,61 +155,16 @@ pub fn remove_objects(bucket: &Bucket, keys: &[&str]) -> Vec<Effect> {
     })
 }
 
+/// Removes one object of a bucket. Absent is done.
+///
+/// # Errors
+/// Any answer but success and absence.
 #[expect(clippy::disallowed_methods, reason = "the one file that deletes")]
-async fn delete_one(bucket: &Bucket, key: &str) -> Effect {
+pub(super) async fn delete_one(bucket: &Bucket, key: &str) -> Effect {
     match bucket.objects().delete(&bucket.path(key)?).await {
         Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
         Err(source) => Err(StoreError::request("delete", key, source)),
     }
-}
-
-/// Copies an object of a known size and looks at the copy; `false` when there is none to copy.
-async fn copy(bucket: &Bucket, moved: &Moved, to: &str) -> Result<bool, StoreError> {
-    if !copy_object(bucket, &moved.key, to).await? {
-        return Ok(false);
-    }
-    compare(bucket, moved, to, None).await.map(|()| true)
-}
-
-/// Has the store copy an object; `false` when there is none.
-async fn copy_object(bucket: &Bucket, from: &str, to: &str) -> Result<bool, StoreError> {
-    let (source, target) = (bucket.path(from)?, bucket.path(to)?);
-    match bucket.objects().copy(&source, &target).await {
-        Ok(()) => Ok(true),
-        Err(answer) if is_absence(&answer) => Ok(false),
-        Err(answer) => Err(StoreError::request("copy", from, answer)),
-    }
-}
-
-/// Compares a copy, which may have been seen just now, with what was copied. Where either has no MD5, as what was written in
-/// parts or is encrypted with a key of KMS has none, the size must do.
-async fn compare(bucket: &Bucket, moved: &Moved, to: &str, seen: Option<Meta>) -> Effect {
-    let copied = match seen {
-        Some(seen) => Some(seen),
-        None => bucket.head(to).await?,
-    };
-    let same = match copied.filter(|copied| copied.size == moved.size).map(|copied| (copied.md5, moved.md5)) {
-        None => false,
-        Some((Some(there), Some(here))) if there != here => !tells_md5(bucket).await?,
-        Some(_) => true,
-    };
-    if same { Ok(()) } else { Err(StoreError::Copy { key: moved.key.clone() }) }
-}
-
-/// Whether what looks like an MD5 in this bucket is one. With SSE-KMS it is none, and differs from copy to copy. Asked with
-/// an object of our own, when two differ.
-async fn tells_md5(bucket: &Bucket) -> Result<bool, StoreError> {
-    const BODY: &[u8] = b"regsweep";
-    if let Some(known) = bucket.tells_md5.get() {
-        return Ok(*known);
-    }
-    let key = format!("{STATE_DIRECTORY}/md5-probe");
-    let written = bucket.objects().put(&bucket.path(&key)?, BODY.into()).await;
-    written.map_err(|source| StoreError::request("write", &key, source))?;
-    let told = bucket.head(&key).await?.and_then(|meta| meta.md5);
-    delete_one(bucket, &key).await?;
-    let md5: [u8; 16] = Md5::digest(BODY).into();
-    Ok(*bucket.tells_md5.get_or_init(|| told == Some(md5)))
 }
 
 /// What became of bringing data back.
@@ -222,6 +176,16 @@ pub enum BroughtBack {
     AlreadyThere,
     /// It is neither there nor in the trash.
     Lost,
+}
+
+/// Gives up the copies into a run's trash that it did not come to the end of.
+///
+/// # Errors
+/// When they cannot be listed, or not given up.
+pub fn give_up_copies(store: &WriteStore, run: &str) -> Effect {
+    let Tree::Bucket(bucket) = store.read().tree() else { return Ok(()) };
+    let begun = bucket.multipart_uploads(&format!("{STATE_DIRECTORY}/{TRASH}/{run}/"))?;
+    begun.iter().try_for_each(|upload| abort_upload(store, upload).map(drop))
 }
 
 /// Brings data back from the trash.
@@ -328,14 +292,26 @@ pub fn purge(store: &WriteStore, place: &str) -> Effect {
 ///
 /// # Errors
 /// Any answer but success and absence.
-#[expect(clippy::disallowed_methods, reason = "the one file that deletes")]
 pub fn abort_upload(store: &WriteStore, upload: &MultipartUpload) -> Result<Option<String>, StoreError> {
     let Tree::Bucket(bucket) = store.read().tree() else { return Ok(Some("a directory has none".into())) };
-    let Some(multipart) = bucket.multipart() else { return Ok(Some("this store has none".into())) };
-    match bucket.wait(multipart.abort_multipart(&bucket.path(&upload.key)?, &upload.id)) {
-        Ok(()) => Ok(None),
-        Err(answer) if is_absence(&answer) => Ok(Some("it is finished or gone by now".into())),
-        Err(answer) => Err(StoreError::request("give up the upload of", &upload.key, answer)),
+    Ok(match bucket.wait(give_up(bucket, &upload.key, &upload.id))? {
+        None => Some("this store has none".into()),
+        Some(true) => None,
+        Some(false) => Some("it is finished or gone by now".into()),
+    })
+}
+
+/// Gives up an upload in parts to a key; `false` when it is finished or gone by now, nothing where there are none.
+///
+/// # Errors
+/// Any answer but success and absence.
+#[expect(clippy::disallowed_methods, reason = "the one file that deletes")]
+pub(super) async fn give_up(bucket: &Bucket, key: &str, id: &str) -> Result<Option<bool>, StoreError> {
+    let Some(multipart) = bucket.multipart() else { return Ok(None) };
+    match multipart.abort_multipart(&bucket.path(key)?, &id.to_owned()).await {
+        Ok(()) => Ok(Some(true)),
+        Err(answer) if is_absence(&answer) => Ok(Some(false)),
+        Err(answer) => Err(StoreError::request("give up the upload of", key, answer)),
     }
 }
 

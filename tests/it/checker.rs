@@ -7,7 +7,9 @@ use regsweep::graph::Pins;
 use regsweep::inventory::{Tag, Target};
 use regsweep::oci::{Digest, RepositoryName, TagName};
 use regsweep::pipeline::{Job, Survey};
-use regsweep::plan::{Action, Counts, Evidence, Mode, Plan, Reason, Refusal, Step, Taken, World, check_plan};
+use regsweep::plan::{
+    Action, Counts, Evidence, Mode, Plan, Reason, RecordMode, Refusal, Step, Taken, World, check_plan,
+};
 use regsweep::policy::Policy;
 use regsweep::store::Identity;
 use regsweep::synth::{Builder, ImageSpec, Recipe, TagNames, sha256_digest};
@@ -62,6 +64,7 @@ fn refusals(change: impl FnOnce(&mut Plan, &mut World<'_>)) -> Vec<Refusal> {
         taken: &taken,
         purge_ban: None,
         mode: Mode::Offline,
+        records: RecordMode::default(),
         last: None,
         references: &survey.references,
         pulls: &survey.pulls,
@@ -189,7 +192,9 @@ fn a_manifest_that_the_rule_for_untagged_ones_keeps() {
                 signatures: vec![],
             };
             let mut forged = plan.clone();
-            forged.steps.push(Step { action, evidence: Evidence { reason, changed: decided.changed } });
+            forged
+                .steps
+                .push(Step { action, evidence: Evidence { reason, changed: decided.changed, listed: None } });
             forged.steps.sort_by_key(|step| step.action.stage());
             // As it comes from a file.
             let forged = Plan::read(&serde_json::to_string(&forged).unwrap()).unwrap();
@@ -422,7 +427,8 @@ fn what_a_restore_brought_back() {
 fn a_repository_that_is_not_empty() {
     let found = refusals(|plan, _| {
         let action = Action::RemoveRepository { repository: RepositoryName::found("shop/web").unwrap() };
-        plan.steps.push(Step { action, evidence: Evidence { reason: Reason::Empty, changed: None } });
+        plan.steps
+            .push(Step { action, evidence: Evidence { reason: Reason::Empty, changed: None, listed: None } });
     });
     unsafe_because(&found, "is not empty");
 }
@@ -433,7 +439,10 @@ fn what_is_not_there_any_more() {
         let repository = RepositoryName::found("gone").unwrap();
         let action =
             Action::Untag { repository, tag: TagName::found("v1").unwrap(), target: None, history: vec![] };
-        plan.steps.insert(0, Step { action, evidence: Evidence { reason: Reason::Empty, changed: None } });
+        plan.steps.insert(
+            0,
+            Step { action, evidence: Evidence { reason: Reason::Empty, changed: None, listed: None } },
+        );
     });
     unsafe_because(&found, "not in the store as it is now");
 }

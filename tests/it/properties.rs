@@ -385,6 +385,7 @@ fn planned(plan: &Plan) -> BTreeSet<String> {
             Action::Sweep { digest, .. } => {
                 keys.insert(data_key(&digest.to_string()));
             }
+            Action::RunTask { .. } => panic!("a registry has no tasks: {step:?}"),
             Action::Abandon { files } | Action::Discard { files } => {
                 keys.extend(files.iter().map(|file| file.key.clone()));
             }
@@ -814,7 +815,7 @@ proptest! {
         for at in at {
             let victim = at.get(&victims);
             let mut tampered = plan.clone();
-            let evidence = Evidence { reason: Reason::Unreferenced, changed: None };
+            let evidence = Evidence { reason: Reason::Unreferenced, changed: None, listed: None };
             tampered.steps.push(Step { action: victim.clone(), evidence });
             tampered.steps.sort_by_key(|step| step.action.stage());
             let refusals = survey.check(tampered, &store, &job).err().map(|refused| refused.refusals).unwrap_or_default();

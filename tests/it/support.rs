@@ -386,6 +386,7 @@ pub fn job(policy: Option<&Policy>, mode: Mode) -> Job<'_> {
         manifest_cache: None,
         purge_ban: None,
         database: regsweep::evidence::Database::default(),
+        records: regsweep::plan::RecordMode::default(),
     }
 }
 
@@ -428,11 +429,15 @@ impl Cycle {
 
 /// Plans, checks and sweeps, as `run` does.
 pub fn cycle(root: &Path, job: &Job<'_>, clock: &Manual) -> Cycle {
-    let store = WriteStore::open(&location(root), &Access::DEFAULT).unwrap();
+    cycle_on(&WriteStore::open(&location(root), &Access::DEFAULT).unwrap(), job, clock)
+}
+
+/// As [`cycle`], on a store that is open.
+pub fn cycle_on(store: &WriteStore, job: &Job<'_>, clock: &Manual) -> Cycle {
     // Two runs of one process at one moment would share a name.
     clock.advance(std::time::Duration::from_millis(1));
     wait(async {
-        let session = pipeline::begin(&means(&store, clock), &job.limits).await.unwrap();
+        let session = pipeline::begin(&means(store, clock), &job.limits).await.unwrap();
         let survey = pipeline::survey(store.read(), &Distribution, job, Depth::Names, clock).await.unwrap();
         let plan = survey.plan(store.read(), &Distribution, job);
         let result = match survey.check(plan.clone(), store.read(), job) {
@@ -442,7 +447,7 @@ pub fn cycle(root: &Path, job: &Job<'_>, clock: &Manual) -> Cycle {
                 &session.run,
                 checked,
                 &survey,
-                &means(&store, clock),
+                &means(store, clock),
                 job,
                 || false,
             )
@@ -462,13 +467,17 @@ pub fn undo(root: &Path, run: &str, clock: &Manual) -> Restored {
 
 /// Brings something back.
 pub fn restore(root: &Path, wanted: &Wanted, clock: &Manual) -> Restored {
-    let store = WriteStore::open(&location(root), &Access::DEFAULT).unwrap();
+    restore_on(&WriteStore::open(&location(root), &Access::DEFAULT).unwrap(), wanted, clock)
+}
+
+/// As [`restore`], on a store that is open.
+pub fn restore_on(store: &WriteStore, wanted: &Wanted, clock: &Manual) -> Restored {
     clock.advance(std::time::Duration::from_millis(1));
     wait(async {
-        let session = pipeline::begin(&means(&store, clock), &limits(None)).await.unwrap();
+        let session = pipeline::begin(&means(store, clock), &limits(None)).await.unwrap();
         let now: Timestamp = clock.now();
         let (_, restored) =
-            restore::restore(&session.lease, &store, &Distribution, wanted, &session.run, now).await.unwrap();
+            restore::restore(&session.lease, store, &Distribution, wanted, &session.run, now).await.unwrap();
         session.lease.release().await.unwrap();
         restored
     })

@@ -106,6 +106,7 @@ const EXCEPTIONS: &[(&str, &str, &[&str], &str)] = &[
         &["Identity", "MultipartUpload"],
         "a plan says which store it is for, and what goes there",
     ),
+    ("plan", "evidence", &["managed"], "what a repository manager lists is data; what asks it is not used"),
     ("report", "store", &["Identity", "Requests"], "a report names the store and what it cost to read"),
     ("report", "sweep", &["Executed"], "what became of the steps: counts and texts"),
     (

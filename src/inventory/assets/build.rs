@@ -11,12 +11,13 @@ use rustc_hash::FxHashMap;
 use super::super::read::intern;
 use super::super::scan::{Options, ScanError};
 use super::super::{
-    BlobId, BlobTable, Body, Depth, Inventory, Link, Parts, Repository, Revision, Tag, Tally, Target,
+    BlobId, BlobTable, Body, Depth, Gap, Inventory, Link, Parts, Repository, Revision, Tag, Tally, Target,
 };
 use super::decide::{Draft, Drafts};
 use super::list::gap;
 use super::{Asset, Assets, Standing};
 use crate::evidence::Evidence;
+use crate::evidence::managed::Managed;
 use crate::layout::nexus::{DockerName, Part};
 use crate::oci::manifest::{self, MAX_MANIFEST_BYTES};
 use crate::oci::{Digest, Manifest, RepositoryName, TagName};
@@ -98,6 +99,7 @@ pub(super) fn build(drafts: Drafts, evidence: Option<&Evidence>, options: Option
     let mut images: BTreeMap<String, Image> = BTreeMap::new();
     let mut assets =
         Assets { copies, staged, bookkeeping, evidence: evidence.is_some(), ..Assets::default() };
+    assets.managed = evidence.and_then(|evidence| evidence.managed.clone());
     for draft in &list {
         let digest = draft.digest().map(|digest| blobs.intern(&digest));
         if let (Standing::Image, Some(id)) = (draft.standing, digest) {
@@ -125,15 +127,15 @@ pub(super) fn build(drafts: Drafts, evidence: Option<&Evidence>, options: Option
                 if image.of_proxy {
                     assets.proxied.insert(found.clone());
                 }
-                repositories.push(image.finish(found, &blobs));
+                repositories.push(image.finish(found, &blobs, assets.managed.as_ref(), &mut gaps));
             }
             Err(error) => gaps.push(gap(&name, error.to_string())),
         }
     }
     repositories.sort_by(|one, other| one.name.cmp(&other.name));
-    let pinned = !gaps.is_empty();
+    let pinned = gaps.iter().any(|gap| gap.repository.is_none());
     for repository in &mut repositories {
-        repository.pinned = pinned;
+        repository.pinned |= pinned;
     }
     Inventory {
         depth: Depth::Everything,
@@ -172,10 +174,19 @@ fn asset(draft: &Draft, digest: Option<BlobId>) -> Asset {
 fn place(draft: &Draft, digest: BlobId, evidence: Option<&Evidence>, images: &mut BTreeMap<String, Image>) {
     let (created, changed) = (draft.created, draft.changed());
     let docker = draft.docker();
+    let managed = evidence.and_then(|evidence| evidence.managed.as_ref());
     let Some(DockerName::Tag { image: name, .. } | DockerName::Manifest { image: name, .. }) = docker else {
         return;
     };
-    let image = images.entry(format!("{}/{name}", draft.repository)).or_default();
+    let place = format!("{}/{name}", draft.repository);
+    let listed = |found: &Digest| managed.is_none_or(|managed| managed.manifest(&place, found).is_some());
+    // One that the repository manager lists elsewhere or not at all is none of its to delete here: it stays for as long as
+    // it is in the store, with what it needs.
+    let changed = match docker {
+        Some(DockerName::Manifest { digest, .. }) if !listed(&digest) => None,
+        _ => changed,
+    };
+    let image = images.entry(place).or_default();
     image.of_proxy |= evidence.is_some_and(|evidence| evidence.proxies.contains(&draft.repository));
     match docker {
         Some(DockerName::Tag { tag, .. }) => {
@@ -195,20 +206,72 @@ impl Image {
         revision.changed = revision.changed.and_then(|earlier| Some(earlier.max(changed?)));
     }
 
-    fn finish(mut self, name: RepositoryName, blobs: &BlobTable) -> Repository {
+    /// Keeps what listed tags name that are not among `tags`, as far as it was seen; whether something was not.
+    fn hold_unseen(
+        &mut self,
+        name: &RepositoryName,
+        tags: &[Tag],
+        managed: &Managed,
+        blobs: &BlobTable,
+        gaps: &mut Vec<Gap>,
+    ) -> bool {
+        let mut unseen = false;
+        for (tag, listed) in managed.tags_of(name.as_str()) {
+            if tags.iter().any(|one| one.name.as_str() == tag) {
+                continue;
+            }
+            let only = match listed.assets.as_slice() {
+                [only] => blobs.find(&only.digest).filter(|id| self.revisions.contains_key(id)),
+                _ => None,
+            };
+            if let Some(only) = only {
+                self.revise(only, None, None);
+            } else {
+                // What it needs is not known.
+                let why = "the repository manager lists this tag with other assets than one manifest that is in the \
+                           store: everything of the image is kept. Name all blob stores, or run again when no push is \
+                           going on";
+                gaps.push(Gap {
+                    repository: Some(name.clone()),
+                    key: format!("{name}:{tag}"),
+                    why: why.into(),
+                });
+                unseen = true;
+            }
+        }
+        unseen
+    }
+
+    fn finish(
+        mut self,
+        name: RepositoryName,
+        blobs: &BlobTable,
+        managed: Option<&Managed>,
+        gaps: &mut Vec<Gap>,
+    ) -> Repository {
         let mut pinned = false;
         let mut tags = Vec::with_capacity(self.tags.len());
         for (tag, mut named) in std::mem::take(&mut self.tags) {
             named.sort_by_key(|one| (one.created, blobs.digest(one.digest)));
-            let Some(current) = named.pop() else { continue };
-            self.revise(current.digest, current.created, current.changed);
-            for older in named {
+            let current = match managed {
+                None => named.last().copied(),
+                // What the repository manager does not list is no tag any more, whatever is left of it in the store.
+                Some(managed) => managed.tag(name.as_str(), &tag).and_then(|listed| {
+                    let is_current = |one: &&Named| listed.is_of(&blobs.digest(one.digest));
+                    named.iter().rev().find(is_current).copied()
+                }),
+            };
+            if let Some(current) = current {
+                self.revise(current.digest, current.created, current.changed);
+            }
+            for other in named {
                 // Of several blobs of one name only the database knows the current one: none of them goes by a policy,
                 // and each keeps what it needs. A time that is not known says that.
-                if older.digest != current.digest {
-                    self.revise(older.digest, older.created, None);
+                if current.is_none_or(|current| other.digest != current.digest) {
+                    self.revise(other.digest, other.created, None);
                 }
             }
+            let Some(current) = current else { continue };
             let Ok(found) = TagName::found(&tag) else {
                 pinned = true;
                 continue;
@@ -222,6 +285,9 @@ impl Image {
                 md5: None,
                 history: Some(Vec::new()),
             });
+        }
+        if let Some(managed) = managed {
+            pinned |= self.hold_unseen(&name, &tags, managed, blobs, gaps);
         }
         let mut revisions: Vec<Revision> = self.revisions.into_values().collect();
         revisions.sort_by_key(|revision| blobs.digest(revision.digest));

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::scan::{Options, ScanError};
 use super::{BlobId, Inventory, LooseFile, Tally};
+use crate::evidence::managed::Managed;
 use crate::evidence::{Database, Evidence, EvidenceError};
 use crate::layout::RegistryLayout;
 use crate::oci::RepositoryName;
@@ -80,6 +81,8 @@ pub struct Assets {
     pub proxied: BTreeSet<RepositoryName>,
     /// Whether a database was asked.
     pub evidence: bool,
+    /// What the repository manager lists, where it is to delete what goes.
+    pub managed: Option<Managed>,
 }
 
 /// Why such a store could not be read.
@@ -130,7 +133,7 @@ pub async fn scan(
         })
     })?;
     store.progress().begin("asking the database", None);
-    let evidence = Evidence::gather(&questions.database.sources, clock.now(), questions.oldest).await?;
+    let evidence = Evidence::gather(questions.database, clock.now(), questions.oldest).await?;
     decide::ask(&mut drafts, evidence.as_ref(), &questions);
     Ok(build::build(drafts, evidence.as_ref(), options))
 }

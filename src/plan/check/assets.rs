@@ -4,7 +4,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Refusal, Violation, World};
 use crate::inventory::{Asset, BlobId, Body};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, RecordMode};
 
 /// Validation: what the database knows goes by the repository manager itself, and not too much of the rest goes at once.
 pub(super) fn of_records(plan: &Plan, world: &World<'_>) -> Vec<Refusal> {
@@ -12,7 +12,12 @@ pub(super) fn of_records(plan: &Plan, world: &World<'_>) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     let own = |action: &Action| matches!(action, Action::Discard { .. } | Action::Purge { .. });
     let others = plan.steps.iter().filter(|step| !own(&step.action)).count() as u64;
-    if others > 0 {
+    if world.records.is_by_policy() {
+        refusals.push(Refusal::Mode(format!(
+            "what the database knows is not yet taken in files, so there is no mode {}: say --nexus-mode orphans",
+            world.records
+        )));
+    } else if others > 0 && world.records != RecordMode::Api {
         refusals.push(Refusal::NotInFiles { gone: others });
     }
     let all: u64 = assets.list.iter().map(|asset| asset.bytes).sum();

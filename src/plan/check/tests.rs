@@ -12,7 +12,7 @@ use crate::inventory::{
 use crate::layout::Distribution;
 use crate::oci::{Kind, Role};
 use crate::plan::build::{Sources, TrashItem, build};
-use crate::plan::{Evidence, Reason, SCHEMA};
+use crate::plan::{Evidence, Reason, RecordMode, SCHEMA};
 use crate::policy::{Decision, ExpireReason, KeepReason, Verdict};
 use crate::sources::pulls::Pull;
 use crate::sources::references::read_references;
@@ -283,6 +283,7 @@ impl Scene {
             taken: &self.taken,
             purge_ban: self.purge_ban.as_ref(),
             mode: self.mode,
+            records: RecordMode::default(),
             last: self.last.as_ref(),
             ended: &self.ended,
             references: &self.references,
@@ -298,7 +299,7 @@ impl Scene {
             Action::Untag { .. } | Action::DeleteManifest { .. } => Reason::Policy(expired()),
             _ => Reason::Unreferenced,
         };
-        self.with_step(Step { action, evidence: Evidence { reason, changed: None } })
+        self.with_step(Step { action, evidence: Evidence { reason, changed: None, listed: None } })
     }
 
     fn with_step(&self, step: Step) -> Vec<Refusal> {
@@ -497,8 +498,10 @@ fn a_manifest_goes_by_a_decision_or_with_something_that_goes() {
     scene.policy =
         Policy::parse(&POLICY.replace("untagged: { keep: none }", "untagged: { keep: all }"), "p").unwrap();
     assert_eq!(scene.check(scene.plan()), []);
-    let along =
-        |reason| Step { action: delete("app", "untagged"), evidence: Evidence { reason, changed: None } };
+    let along = |reason| Step {
+        action: delete("app", "untagged"),
+        evidence: Evidence { reason, changed: None, listed: None },
+    };
     assert_unsafe(
         &scene.with_step(along(Reason::Along)),
         "nothing goes that it belongs to",
@@ -511,8 +514,10 @@ fn a_manifest_goes_by_a_decision_or_with_something_that_goes() {
     );
     let keep = Decision { verdict: Verdict::Keep(KeepReason::NoPolicy), policy: None, class: None };
     assert_unsafe(&scene.with_step(along(Reason::Policy(keep))), "the decision in it is to keep", "kept");
-    let step =
-        Step { action: untag("app", "v1"), evidence: Evidence { reason: Reason::Along, changed: None } };
+    let step = Step {
+        action: untag("app", "v1"),
+        evidence: Evidence { reason: Reason::Along, changed: None, listed: None },
+    };
     assert_unsafe(&scene.with_step(step), "no decision of the policy", "a tag for no reason");
 }
 
@@ -859,7 +864,10 @@ fn only_what_a_run_took_is_written_again_and_before_anything_goes() {
         assert_unsafe(&scene.with(action.clone()), "what comes back may need it", "beside what goes");
         let mut plan = scene.plan();
         plan.steps.retain(|step| step.action.gives_back());
-        plan.steps.push(Step { action, evidence: Evidence { reason: Reason::NeededAgain, changed: None } });
+        plan.steps.push(Step {
+            action,
+            evidence: Evidence { reason: Reason::NeededAgain, changed: None, listed: None },
+        });
         assert_eq!(scene.check(plan), []);
     }
 }

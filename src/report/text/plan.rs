@@ -95,10 +95,15 @@ pub fn plan(said: &PlanText<'_>) -> String {
     }
     text.push('\n');
     let assumption = match header.mode {
+        _ if header.managed => "api: the repository manager deletes what goes, for good",
         Mode::Offline => "offline: the registry is stopped or read-only, as you say",
         Mode::Online => "online: links go now; data goes when nothing has named it for the grace",
     };
-    let _ = writeln!(text, "{assumption}; grace {}, trash kept {}", header.grace, header.trash_keep);
+    let _ = write!(text, "{assumption}; grace {}", header.grace);
+    if !header.managed {
+        let _ = write!(text, ", trash kept {}", header.trash_keep);
+    }
+    text.push('\n');
     for note in &plan.notes {
         let _ = writeln!(text, "{note}");
     }
@@ -225,6 +230,11 @@ pub(crate) fn step_counts(of: impl Fn(&str) -> u64) -> Vec<String> {
         ("abandon", "abandoned upload", "abandoned uploads"),
         ("discard", "blob that the database does not know", "blobs that the database does not know"),
         ("abort-upload", "unfinished upload in parts", "unfinished uploads in parts"),
+        (
+            "run-task",
+            "task of the repository manager is started",
+            "tasks of the repository manager are started",
+        ),
         ("purge", "object leaves the trash for good", "objects leave the trash for good"),
     ];
     let counts = kinds.into_iter().map(|(name, one, many)| (of(name), one, many));

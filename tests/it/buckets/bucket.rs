@@ -10,6 +10,7 @@ use object_store::azure::MicrosoftAzureBuilder;
 use object_store::client::HttpRequestBody;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{ClientOptions, ObjectStore, ObjectStoreExt as _, RetryConfig};
+use regsweep::store::{BucketLocation, Location};
 use ureq::http::Request;
 
 use super::http;
@@ -108,6 +109,20 @@ impl Bucket {
     /// The variables that lead a client here.
     pub fn environment(&self) -> &[(&'static str, String)] {
         &self.environment
+    }
+
+    /// What is below `prefix`, as the library takes it: settings that no variable of this process overrides.
+    ///
+    /// # Panics
+    /// When it is not one of S3.
+    pub fn location(&self, prefix: &str) -> BucketLocation {
+        let Ok(Location::Bucket(mut location)) = self.url(prefix).parse() else { panic!("no bucket") };
+        assert_eq!(self.provider, Provider::S3);
+        location.set("aws_endpoint", &self.endpoint);
+        location.set("aws_region", REGION);
+        location.set("aws_access_key_id", self.variable("AWS_ACCESS_KEY_ID"));
+        location.set("aws_secret_access_key", self.variable("AWS_SECRET_ACCESS_KEY"));
+        location
     }
 
     /// One of these variables.

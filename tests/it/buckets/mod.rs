@@ -18,6 +18,7 @@ mod failing;
 mod faults_everywhere;
 mod killed;
 mod lanes;
+mod large;
 mod pulls;
 mod sweeping;
 pub mod trial;

@@ -17,7 +17,7 @@ use crate::support::{Files, wait};
 on_both_versions!(a_real_registry_in_memory, a_real_registry_on_moto, a_real_registry_on_seaweedfs);
 
 /// The keys of the registry in a bucket, as they are in a directory.
-fn keys(bucket: &Bucket) -> Vec<String> {
+pub fn keys(bucket: &Bucket) -> Vec<String> {
     let all = wait(bucket.keys(""));
     all.iter()
         .filter_map(|key| key.strip_prefix(PREFIX))
@@ -26,7 +26,8 @@ fn keys(bucket: &Bucket) -> Vec<String> {
         .collect()
 }
 
-fn upload(scene: &Scene, bucket: &Bucket) {
+/// Puts the scene's registry into a bucket, and something beside it.
+pub fn upload(scene: &Scene, bucket: &Bucket) {
     let files = Files::of(&scene.store()).0;
     let objects = files.into_iter().map(|(key, (bytes, _))| (format!("{PREFIX}{key}"), Bytes::from(bytes)));
     wait(bucket.put_all(objects));

@@ -506,6 +506,7 @@ impl World {
             purge_ban: (self.cache.is_some() && !self.trusts_cache)
                 .then(|| PurgeBan { manifests_only: false, why: "a cache may answer for it".to_owned() }),
             database: regsweep::evidence::Database::default(),
+            records: regsweep::plan::RecordMode::default(),
         };
         // Two runs of one moment would share a name.
         simulation.advance(1);

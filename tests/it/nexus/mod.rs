@@ -1,5 +1,6 @@
 //! Nexus blob stores: everything in exactly one class, and only what the database does not know goes.
 
+mod api;
 mod bad_input;
 mod orphans;
 mod process;
@@ -15,7 +16,7 @@ use regsweep::evidence::{Database, Source};
 use regsweep::inventory::Depth;
 use regsweep::layout::Nexus;
 use regsweep::pipeline::{self, Job, PipelineError, Survey};
-use regsweep::plan::{Action, Mode, Plan, Refusal};
+use regsweep::plan::{Action, Mode, Plan, RecordMode, Refusal};
 use regsweep::report::audit::{Amount, Class, Classifier};
 use regsweep::store::{Access, ReadStore, WriteStore};
 use regsweep::sweep::cache::Caches;
@@ -145,7 +146,7 @@ impl Scene {
 /// A job without a policy.
 fn job_of(sources: Vec<Source>) -> Job<'static> {
     let repositories = if sources.is_empty() { REPOSITORIES.map(str::to_owned).to_vec() } else { Vec::new() };
-    Job { database: Database { sources, repositories }, ..job(None, Mode::Online) }
+    Job { database: Database { sources, repositories, ..Database::default() }, ..job(None, Mode::Online) }
 }
 
 /// The keys that a plan takes.

@@ -149,6 +149,16 @@ fn a_blob_that_changed_since_it_was_listed_is_left_alone() {
     assert!(refused[0].to_string().contains("as they are now"), "{refused:?}");
 }
 
+#[test]
+fn a_mode_that_is_not_there_yet_is_refused() {
+    let scene = Scene::of(Era::Sql, 1);
+    for records in [RecordMode::Soft, RecordMode::Hard] {
+        let (_, refusals) = scene.plan(&Job { records, ..job_of(scene.exports()) });
+        let said = refusals[0].to_string();
+        assert!(said.contains(&format!("there is no mode {records}: say --nexus-mode orphans")), "{said}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 

@@ -64,7 +64,10 @@ pub(super) fn forged(scene: &Scene, mut plan: Plan, name: &str) -> Plan {
     });
     let (repository, tag) = (shop.name.clone(), tag(name));
     let action = Action::Untag { repository, tag, target, history: Vec::new() };
-    plan.steps.push(Step { action, evidence: Evidence { reason: Reason::Policy(expired()), changed: None } });
+    plan.steps.push(Step {
+        action,
+        evidence: Evidence { reason: Reason::Policy(expired()), changed: None, listed: None },
+    });
     plan.steps.sort_by_key(|step| step.action.stage());
     plan
 }

@@ -27,7 +27,7 @@ fn pushed(scene: &mut Scene, manifest: &str, at: Option<Timestamp>) {
 }
 
 fn step(action: Action, reason: Reason) -> Step {
-    Step { action, evidence: Evidence { reason, changed: None } }
+    Step { action, evidence: Evidence { reason, changed: None, listed: None } }
 }
 
 fn takes(plan: &Plan, manifest: &str) -> bool {

@@ -13,7 +13,7 @@ use s3s::dto::{
 use s3s::{S3Result, s3_error};
 
 use super::objects::Stored;
-use super::operations::{Answer, Operations, ok, quoted, read, size};
+use super::operations::{Answer, Operations, matches, ok, quoted, read, size};
 use super::{Upload, hex, lock};
 
 impl Operations {
@@ -37,7 +37,11 @@ impl Operations {
     }
 
     pub fn part_by_copy(&self, input: &UploadPartCopyInput) -> Answer<UploadPartCopyOutput> {
-        let source = self.source(&input.copy_source)?.bytes;
+        let source = self.source(&input.copy_source)?;
+        if input.copy_source_if_match.as_ref().is_some_and(|wanted| !matches(wanted, &source)) {
+            return Err(s3_error!(PreconditionFailed));
+        }
+        let source = source.bytes;
         let bytes = match &input.copy_source_range {
             None => source,
             Some(text) => {

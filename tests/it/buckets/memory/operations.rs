@@ -100,7 +100,7 @@ fn shifted_page(mut page: Page, within: Option<&Within>) -> Page {
     page
 }
 
-fn matches(condition: &ETagCondition, stored: &Stored) -> bool {
+pub fn matches(condition: &ETagCondition, stored: &Stored) -> bool {
     condition.as_etag().is_none_or(|etag| etag.value() == stored.etag)
 }
 

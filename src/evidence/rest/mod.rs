@@ -1,21 +1,18 @@
-//! Evidence from the REST interface of Nexus: every asset of every Docker repository, page by page.
-//!
-//! `GET service/rest/v1/repositories` names the repositories, and `GET service/rest/v1/assets?repository=NAME` lists the
-//! assets of one, 10 to 100 a page; a `continuationToken` asks for the next, and its absence says that this was the last.
+//! The REST interface of Nexus: how it is asked, and how often.
 
 use std::time::Duration;
 
-use reqwest::{Client, StatusCode};
-use rustc_hash::FxHashSet;
+use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use url::Url;
 
 use super::EvidenceError;
-use super::row::{self, Row};
 use crate::config::registry::Secret;
 use crate::store::layers;
 
-/// How often one page is asked for.
+mod listing;
+
+/// How often one question is asked.
 const ATTEMPTS: u32 = 6;
 
 /// The longest that a server is waited for because it asks for that.
@@ -50,10 +47,28 @@ pub struct Rest {
     credentials: Option<Credentials>,
 }
 
-/// A question that failed, and whether it is worth asking again.
+/// What the interface answers.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Yes, with this.
+    Body(bytes::Bytes),
+    /// There is no such thing.
+    Absent,
+}
+
+/// Why a request came to nothing.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// 401 or 403: the user may not ask that.
+    Denied(u16),
+    /// Anything else, in words.
+    Other(String),
+}
+
+/// A request that failed, and whether it is worth sending again.
 enum Failed {
     Passing(String, Option<Duration>),
-    Lasting(String),
+    Lasting(Unanswered),
 }
 
 impl Rest {
@@ -83,87 +98,50 @@ impl Rest {
         self.base.as_str()
     }
 
-    /// Every asset of every Docker repository but groups, which have none of their own.
-    pub(super) async fn assets(&self) -> Result<Vec<Row>, EvidenceError> {
+    /// A client to ask with.
+    pub(crate) fn client(&self) -> Result<Client, EvidenceError> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(|error| self.failed(&format!("no client: {}", told(&error))))?;
-        // Validation: who may not see everything is shown a part of it as if it were all. The blob stores are shown to
-        // administrators alone.
-        self.ask(&client, "blobstores", &[]).await?;
-        let repositories = self.ask(&client, "repositories", &[]).await?;
-        let repositories = repositories.as_array().ok_or_else(|| {
-            self.failed("the list of repositories is not one: is this the address of a Nexus?")
-        })?;
-        let mut rows = Vec::new();
-        for repository in repositories {
-            let text = |name| repository.get(name).and_then(Value::as_str);
-            let (Some(name), Some(format), Some(kind)) = (text("name"), text("format"), text("type")) else {
-                return Err(self.failed("a repository has no name, format or type"));
-            };
-            if matches!(format, "docker" | "oci") && kind != "group" {
-                self.assets_of(&client, name, kind == "proxy", &mut rows).await?;
-            }
-        }
-        Ok(rows)
-    }
-
-    async fn assets_of(
-        &self,
-        client: &Client,
-        name: &str,
-        of_proxy: bool,
-        rows: &mut Vec<Row>,
-    ) -> Result<(), EvidenceError> {
-        let mut token: Option<String> = None;
-        let mut seen = FxHashSet::default();
-        loop {
-            let mut query = vec![("repository", name)];
-            query.extend(token.as_deref().map(|token| ("continuationToken", token)));
-            let page = self.ask(client, "assets", &query).await?;
-            let wrong = |why: String| self.failed(&format!("a page of assets of {name}: {why}"));
-            let items = page.get("items").and_then(Value::as_array);
-            let items = items.ok_or_else(|| wrong("it has no items".into()))?;
-            for item in items {
-                if item.get("repository").and_then(Value::as_str) != Some(name) {
-                    return Err(wrong("it has an asset of another repository".into()));
-                }
-                let mut row = row::of_json(item).map_err(wrong)?;
-                if let Row::Asset { proxy, .. } = &mut row {
-                    *proxy = of_proxy;
-                }
-                rows.push(row);
-            }
-            token = match page.get("continuationToken") {
-                None | Some(Value::Null) => return Ok(()),
-                Some(Value::String(token)) => Some(token.clone()),
-                Some(_) => return Err(wrong("its continuationToken is no text".into())),
-            };
-            // Validation: a listing that goes in circles has no end, and what it left out is not known.
-            if !seen.insert(token.clone()) {
-                return Err(wrong("its continuationToken was given before".into()));
-            }
-        }
+        let client = Client::builder().timeout(TIMEOUT).build();
+        client.map_err(|error| self.failed(&format!("no client: {}", told(&error))))
     }
 
     /// Asks one question, again while the answer is only late.
     async fn ask(&self, client: &Client, what: &str, query: &[(&str, &str)]) -> Result<Value, EvidenceError> {
+        let wrong = |why: &str| self.failed(&format!("{what}: {why}"));
+        match self.send(client, Method::GET, what, query).await {
+            Ok(Answer::Body(body)) => serde_json::from_slice(&body)
+                .map_err(|error| wrong(&format!("it does not answer with JSON: {error}"))),
+            Ok(Answer::Absent) => Err(wrong("it answers 404: is this the address of a Nexus?")),
+            Err(Unanswered::Denied(status)) => Err(wrong(&format!(
+                "it answers {status}: give the user and password of an administrator, since anybody else may be shown only \
+                 a part of what is there"
+            ))),
+            Err(Unanswered::Other(why)) => Err(wrong(&why)),
+        }
+    }
+
+    /// Sends one request, again while the answer is only late. What it asks for must be safe to ask for twice.
+    pub(crate) async fn send(
+        &self,
+        client: &Client,
+        method: Method,
+        what: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Answer, Unanswered> {
         let mut url = self
             .base
             .join(&format!("service/rest/v1/{what}"))
-            .map_err(|error| self.failed(&format!("no address for {what}: {error}")))?;
+            .map_err(|error| Unanswered::Other(format!("it has no address: {error}")))?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
         let mut attempt = 1;
         loop {
-            match self.try_once(client, &url).await {
+            match self.try_once(client, method.clone(), &url).await {
                 Ok(answer) => return Ok(answer),
-                Err(Failed::Lasting(why)) => return Err(self.failed(&format!("{what}: {why}"))),
+                Err(Failed::Lasting(why)) => return Err(why),
                 Err(Failed::Passing(why, _)) if attempt == ATTEMPTS => {
-                    return Err(self.failed(&format!("{what}: {why}, {ATTEMPTS} times")));
+                    return Err(Unanswered::Other(format!("{why}, {ATTEMPTS} times")));
                 }
                 Err(Failed::Passing(_, wait)) => {
                     let wait = wait.unwrap_or(Duration::from_millis(250) * 2_u32.pow(attempt));
@@ -174,8 +152,8 @@ impl Rest {
         }
     }
 
-    async fn try_once(&self, client: &Client, url: &Url) -> Result<Value, Failed> {
-        let mut request = client.get(url.clone()).header("accept", "application/json");
+    async fn try_once(&self, client: &Client, method: Method, url: &Url) -> Result<Answer, Failed> {
+        let mut request = client.request(method, url.clone()).header("accept", "application/json");
         if let Some(Credentials { user, password }) = &self.credentials {
             request = request.basic_auth(user, Some(password.expose()));
         }
@@ -188,24 +166,19 @@ impl Rest {
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .map(Duration::from_secs);
         match status {
-            StatusCode::OK => {
-                let body = response.bytes().await.map_err(passing)?;
-                serde_json::from_slice(&body)
-                    .map_err(|error| Failed::Lasting(format!("it does not answer with JSON: {error}")))
+            _ if status.is_success() => Ok(Answer::Body(response.bytes().await.map_err(passing)?)),
+            StatusCode::NOT_FOUND => Ok(Answer::Absent),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(Failed::Lasting(Unanswered::Denied(status.as_u16())))
             }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Failed::Lasting(format!(
-                "it answers {}: give the user and password of an administrator, since anybody else may be shown only a \
-                 part of what is there",
-                status.as_u16()
-            ))),
             StatusCode::TOO_MANY_REQUESTS => Err(Failed::Passing("it asks to slow down".into(), wait)),
             _ if status.is_server_error() => {
                 Err(Failed::Passing(format!("it answers {}", status.as_u16()), wait))
             }
-            _ => Err(Failed::Lasting(format!(
-                "it answers {}: is this the address of a Nexus?",
-                status.as_u16()
-            ))),
+            _ => {
+                let why = format!("it answers {}: is this the address of a Nexus?", status.as_u16());
+                Err(Failed::Lasting(Unanswered::Other(why)))
+            }
         }
     }
 
