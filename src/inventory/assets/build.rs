@@ -93,7 +93,7 @@ struct Named {
 
 /// Makes the inventory.
 pub(super) fn build(drafts: Drafts, evidence: Option<&Evidence>, options: Options) -> Inventory {
-    let Drafts { list, copies, staged, bookkeeping, foreign, own_state, mut gaps } = drafts;
+    let Drafts { list, copies, staged, bookkeeping, foreign, own_state, mut gaps, .. } = drafts;
     let mut blobs = BlobTable::default();
     let mut manifests = FxHashMap::default();
     let mut images: BTreeMap<String, Image> = BTreeMap::new();

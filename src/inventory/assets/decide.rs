@@ -1,6 +1,9 @@
 //! What each blob is: by its files, its record, and what the database says.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
+use rustc_hash::FxHashSet;
 
 use super::super::scan::ScanError;
 use super::super::{Gap, LooseFile, Tally};
@@ -46,6 +49,8 @@ pub(super) struct Drafts {
     pub(super) foreign: Tally,
     pub(super) own_state: Tally,
     pub(super) gaps: Vec<Gap>,
+    /// By blob store, what its own index of deleted blobs has; nothing when that is not known.
+    indexes: BTreeMap<Box<str>, Option<FxHashSet<Uuid>>>,
 }
 
 /// Looks once more at content without a record: a record that is being replaced is away for a moment, and its blob was
@@ -77,8 +82,8 @@ pub(super) fn recheck(
 
 /// Decides what each blob is, by what the store says.
 pub(super) fn decide(listing: Listing) -> Drafts {
-    let Listing { pieces, staged, bookkeeping, foreign, own_state, gaps } = listing;
-    let mut drafts = Drafts { staged, bookkeeping, foreign, own_state, gaps, ..Drafts::default() };
+    let Listing { pieces, staged, bookkeeping, foreign, own_state, gaps, indexes, .. } = listing;
+    let mut drafts = Drafts { staged, bookkeeping, foreign, own_state, gaps, indexes, ..Drafts::default() };
     for ((store, id), pieces) in pieces {
         draft(&store, id, pieces, &mut drafts);
     }
@@ -89,9 +94,18 @@ pub(super) fn decide(listing: Listing) -> Drafts {
 pub(super) fn ask(drafts: &mut Drafts, evidence: Option<&Evidence>, questions: &Questions<'_>) {
     let listed = &questions.database.repositories;
     for draft in &mut drafts.list {
+        let own = match drafts.indexes.get(&draft.store) {
+            Some(Some(index)) => Some(index.contains(&draft.id)),
+            // One that cannot be read may have any that is flagged.
+            Some(None) if draft.standing == Standing::Deleted => Some(true),
+            Some(None) | None => None,
+        };
+        if draft.standing == Standing::Deleted && own == Some(false) {
+            draft.standing = Standing::DeletedUnindexed;
+        }
         let of_list = listed.contains(&draft.repository);
         match evidence {
-            Some(evidence) => draft.ask(evidence, of_list, questions.grace),
+            Some(evidence) => draft.ask(evidence, of_list, own, questions.grace),
             None if draft.standing == Standing::Image && !of_list && !listed.is_empty() => {
                 draft.standing = Standing::Other;
             }
@@ -255,20 +269,24 @@ impl Draft {
     }
 
     /// Asks the database.
-    fn ask(&mut self, evidence: &Evidence, of_list: bool, grace: SignedDuration) {
+    fn ask(&mut self, evidence: &Evidence, of_list: bool, own: Option<bool>, grace: SignedDuration) {
         let digest = self.digest();
         let known = evidence.knows(self.id, &self.repository, &self.name, digest.as_ref());
         let listed = of_list || evidence.repositories.contains(&self.repository);
         let of_docker = self.docker().is_some() && listed;
-        let in_index = evidence.deleted.as_ref().map(|index| index.contains(&self.id));
+        let exported = evidence.deleted.as_ref().map(|index| index.contains(&self.id));
+        // One that has it is enough: the repository manager will remove it.
+        let in_index = exported.into_iter().chain(own).reduce(|one, other| one || other);
         if self.standing == Standing::Image && !of_docker && !known {
             // A repository that the database does not tell of is not asked about. One that was renamed is: its blobs are
             // named all the same.
             self.standing = Standing::Other;
         }
-        if self.standing == Standing::Deleted && in_index == Some(false) {
-            self.standing = Standing::DeletedUnindexed;
-        }
+        self.standing = match (self.standing, in_index) {
+            (Standing::Deleted, Some(false)) => Standing::DeletedUnindexed,
+            (Standing::DeletedUnindexed, Some(true)) => Standing::Deleted,
+            (standing, _) => standing,
+        };
         let candidate = match self.standing {
             // By another name than its own it can be looked for only by its content.
             Standing::Image | Standing::Damaged | Standing::Deleted | Standing::DeletedUnindexed => {

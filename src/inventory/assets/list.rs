@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
+use rustc_hash::FxHashSet;
 
 use super::super::scan::{ScanError, join};
 use super::super::{Gap, Tally, lanes};
-use crate::layout::nexus::{AssetKey, Part, Place, Record, Uuid};
+use crate::layout::nexus::{AssetKey, Part, Place, Record, Uuid, deleted, index_of};
 use crate::layout::properties::Properties;
 use crate::layout::{Directory, Entry, RegistryLayout};
 use crate::store::{Bucket, Kind, LocalTree, Meta, Near, Progress, StoreError, Tree};
 
 /// The longest record that is read. Real ones have less than a thousand bytes.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
+
+/// The longest index of deleted blobs that is read: six million blobs.
+const MAX_INDEX_BYTES: u64 = 256 << 20;
 
 /// What names in a bucket are mostly made of.
 const NAMES: &str = "-./0123456789abcdefghijklmnopqrstuvwxyz";
@@ -56,6 +60,10 @@ pub(super) struct Listing {
     pub(super) foreign: Tally,
     pub(super) own_state: Tally,
     pub(super) gaps: Vec<Gap>,
+    /// By blob store, what its own index of deleted blobs has; nothing when that is not known.
+    pub(super) indexes: BTreeMap<Box<str>, Option<FxHashSet<Uuid>>>,
+    /// Where these indexes are.
+    index_keys: Vec<String>,
 }
 
 /// What one directory or page said.
@@ -258,13 +266,38 @@ impl Lister<'_> {
         for (rest, key, size) in batch.rest {
             match rest {
                 Rest::Staged => listing.staged.add(&key, size),
-                Rest::Bookkeeping => listing.bookkeeping.add(&key, size),
+                Rest::Bookkeeping => {
+                    listing.bookkeeping.add(&key, size);
+                    if index_of(&key).is_some() {
+                        listing.index_keys.push(key);
+                    }
+                }
                 Rest::Foreign => listing.foreign.add(&key, size),
                 Rest::OwnState => listing.own_state.add(&key, size),
             }
         }
         listing.gaps.extend(batch.gaps);
     }
+}
+
+/// Reads the indexes of deleted blobs that are in the store. This comes after the records: what is flagged is in the index
+/// right after.
+pub(super) fn read_indexes(tree: &Tree, listing: &mut Listing) -> Result<(), StoreError> {
+    for key in std::mem::take(&mut listing.index_keys) {
+        let said = match tree.near_root().read(&key, MAX_INDEX_BYTES) {
+            Ok(read) => read.and_then(|(body, _)| deleted(&body)),
+            Err(error) if error.is_denied() || matches!(error, StoreError::TooLarge { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let of_store = listing.indexes.entry(index_of(&key).unwrap_or_default().into());
+        let known = of_store.or_insert_with(|| Some(FxHashSet::default()));
+        match (known.as_mut(), said) {
+            // Each node of a cluster has one of its own.
+            (Some(known), Some(said)) => known.extend(said),
+            _ => *known = None,
+        }
+    }
+    Ok(())
 }
 
 /// What cannot be seen may be needed for anything.

@@ -127,6 +127,7 @@ pub async fn scan(
         pool.install(|| {
             let mut listing = list::list(store.tree(), layout, store.progress())?;
             decide::recheck(store.tree(), layout, &mut listing)?;
+            list::read_indexes(store.tree(), &mut listing)?;
             let mut drafts = decide::decide(listing);
             build::read_manifests(store.tree(), &mut drafts.list, store.progress())?;
             Ok::<_, ScanError>(drafts)

@@ -16,6 +16,7 @@
 mod blob_ref;
 mod names;
 mod place;
+mod queue;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ mod tests;
 pub use blob_ref::BlobRef;
 pub use names::{DockerName, docker_name, hides_a_manifest};
 pub use place::{Minute, Place, Uuid};
+pub use queue::deleted;
 pub use record::Record;
 
 use super::{Directory, Entry, ForeignReason, Keeps, RegistryLayout};
@@ -68,6 +70,15 @@ pub const CONTENT: &str = "content";
 /// The file that says which kind of store it is.
 pub const METADATA: &str = "metadata.properties";
 
+/// The blob store, by its directory, whose index of deleted blobs is at this key; nothing for any other key.
+pub fn index_of(key: &str) -> Option<&str> {
+    let (store, rest) = split_store(key);
+    (is_plain(key) && !rest.contains('/') && rest.ends_with(INDEX)).then_some(store)
+}
+
+/// How the index of deleted blobs is called, behind the node that keeps it.
+const INDEX: &str = "deletions.index";
+
 /// Splits a key into the blob store's directory and the key in that store.
 fn split_store(key: &str) -> (&str, &str) {
     let own = |rest: &str| {
@@ -101,8 +112,7 @@ fn classify(key: &str) -> Result<Entry<'_>, ForeignReason> {
     let (store, rest) = split_store(key);
     let Some(path) = rest.strip_prefix(CONTENT).and_then(|rest| rest.strip_prefix('/')) else {
         let of_store = rest == METADATA
-            || (!rest.contains('/')
-                && (rest.ends_with("-metrics.properties") || rest.ends_with("deletions.index")))
+            || (!rest.contains('/') && (rest.ends_with("-metrics.properties") || rest.ends_with(INDEX)))
             || rest.starts_with("reconciliation/");
         return if of_store { Ok(Entry::Bookkeeping) } else { Err(ForeignReason::OutsideRegistry) };
     };

@@ -159,6 +159,40 @@ fn a_mode_that_is_not_there_yet_is_refused() {
     }
 }
 
+/// An index of deleted blobs as Nexus up to 3.70 keeps it in a blob store.
+fn queue(ids: &[&str]) -> Vec<u8> {
+    let number = |value: usize| u32::try_from(value).expect("a number").to_be_bytes();
+    let elements: Vec<u8> =
+        ids.iter().flat_map(|id| number(id.len()).into_iter().chain(id.bytes())).collect();
+    let mut file: Vec<u8> = [4096, ids.len(), 16, 16].into_iter().flat_map(number).collect();
+    file.extend(elements);
+    file.resize(4096, 0);
+    file
+}
+
+#[test]
+fn the_index_that_a_store_has_itself_is_read() {
+    let scene = Scene::of(Era::Orient, 1);
+    let job = || job_of(vec![scene.evidence("dump.csv", &scene.truth.export())]);
+    let deleted: Vec<&str> = scene.blobs(&[State::Deleted]).map(|blob| blob.id.as_str()).collect();
+    assert!(deleted.len() > 2);
+    // Without any index what is flagged goes if the database does not know it.
+    let all = scene.files(&[GOES.as_slice(), &[State::Deleted]].concat());
+    assert_eq!(taken(&scene.plan(&job()).0), all);
+    // Two nodes, each with an index of its own.
+    let (one, other) = deleted.split_at(1);
+    let path = |node: &str| scene.root().join(format!("{node}-deletions.index"));
+    std::fs::write(path("5C8B"), queue(one)).expect("an index");
+    std::fs::write(path("9D2E"), queue(other)).expect("an index");
+    assert_eq!(taken(&scene.plan(&job()).0), scene.files(&GOES));
+    let (_, classes) = scene.classes(&job_of(Vec::new()));
+    let unindexed = scene.files(&[State::DeletedUnindexed]).len() as u64;
+    assert_eq!(classes[&Class::DeletedUnindexed].objects, unindexed);
+    // One that cannot be read may have any.
+    std::fs::write(path("9D2E"), b"torn").expect("an index");
+    assert_eq!(taken(&scene.plan(&job()).0), scene.files(&[State::Unknown, State::BytesOnly]));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
