@@ -230,7 +230,7 @@ impl Survey {
     pub fn plan(&self, store: &ReadStore, layout: &dyn RegistryLayout, job: &Job<'_>) -> Plan {
         let rules = self.rules(job);
         let mut plan = build::build(&self.sources(store, job, &rules), layout);
-        plan.notes.extend(self.notes(job));
+        plan.notes.extend(self.emptied(store).into_iter().chain(self.notes(job)));
         // A directory that holds what is nobody's, or what a registry died while writing, is not empty: to plan its end
         // would be to plan it again in every run.
         // Beside a registry that serves, one that changed within the grace may be empty because a push is about to fill it.

@@ -87,6 +87,7 @@ pub(super) async fn look<'l>(
             .as_ref()
             .map(|assets| assets.list.iter().map(|asset| asset.shared).sum()),
         beside: survey.inventory.beside.clone(),
+        notes: survey.emptied(&store).into_iter().collect(),
         foreign_examples: survey.inventory.foreign.examples.clone(),
         problems: Problems::of(&survey.inventory, &survey.marks, &survey.memory.stray_trash),
         requests: store.requests(),

@@ -148,7 +148,7 @@ pub struct Failure {
 impl From<PipelineError> for Failure {
     fn from(error: PipelineError) -> Self {
         let exit = match &error {
-            PipelineError::Scan(ScanError::NoRegistry(_)) => Exit::Refused,
+            PipelineError::Scan(ScanError::NoRegistry(_) | ScanError::Nothing(_)) => Exit::Refused,
             PipelineError::Scan(ScanError::Threads(_)) => Exit::Usage,
             PipelineError::Scan(ScanError::Incomplete(_)) => Exit::Unreachable,
             PipelineError::Store(error) => store_exit(error),

@@ -103,7 +103,7 @@ pub(super) fn has_state(bucket: &Bucket) -> Result<bool, StoreError> {
 /// Finds the registry in a bucket, or says what is there instead.
 ///
 /// # Errors
-/// [`ScanError::NoRegistry`] with advice; also when the bucket cannot be listed.
+/// [`ScanError::NoRegistry`] with advice, [`ScanError::Nothing`]; also when the bucket cannot be listed.
 pub(super) fn detect(bucket: &Bucket, url: &str) -> Result<(), ScanError> {
     let registry = level(bucket, DISTRIBUTION_ROOT)?;
     let parts = [distribution::blobs_root(), distribution::repositories_root()];
@@ -112,16 +112,22 @@ pub(super) fn detect(bucket: &Bucket, url: &str) -> Result<(), ScanError> {
     }
     let root = level(bucket, "")?;
     let names: Vec<&str> = root.prefixes.iter().map(|prefix| prefix.trim_end_matches('/')).collect();
+    let missing = format!(
+        "no registry at {url}: no key begins with {DISTRIBUTION_ROOT}/repositories or {DISTRIBUTION_ROOT}/blobs below it."
+    );
+    let prefix = "The prefix is what the registry's configuration calls rootdirectory.";
+    if names.is_empty() && root.objects.is_empty() {
+        return Err(ScanError::Nothing(format!(
+            "{missing} Nothing begins with that prefix: a registry writes there with its first push. {prefix}"
+        )));
+    }
     let advice = if names.is_empty() {
-        " Nothing begins with that prefix.".to_owned()
+        " What is there are files at its root.".to_owned()
     } else if names.iter().any(|name| name.starts_with("vol-")) {
         " It looks like a part of a Nexus blob store: name the prefix below which metadata.properties is."
             .to_owned()
     } else {
         format!(" What is there: {}.", names[..names.len().min(5)].join(", "))
     };
-    Err(ScanError::NoRegistry(format!(
-        "no registry at {url}: no key begins with {DISTRIBUTION_ROOT}/repositories or {DISTRIBUTION_ROOT}/blobs below \
-         it.{advice} The prefix is what the registry's configuration calls rootdirectory."
-    )))
+    Err(ScanError::NoRegistry(format!("{missing}{advice} {prefix}")))
 }

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::manifest_cache::ManifestCache;
 use super::{Depth, Inventory, assets, links, listing, read, walk};
-use crate::layout::{Distribution, Nexus, RegistryLayout, distribution};
-use crate::store::{Kind, Meta, ReadStore, StoreError, Tree};
+use crate::layout::{DISTRIBUTION_ROOT, Distribution, Nexus, RegistryLayout, distribution};
+use crate::store::{Kind, LocalTree, Meta, ReadStore, StoreError, Tree};
 
 /// Why a store could not be listed whole. Nothing is decided on a listing with a hole.
 #[derive(Debug, thiserror::Error)]
@@ -13,12 +13,22 @@ pub enum ScanError {
     /// There is no registry at this place.
     #[error("{0}")]
     NoRegistry(String),
+    /// There is nothing at this place: a registry makes what is its own with the first push.
+    #[error("{0}")]
+    Nothing(String),
     /// A listing or a read failed.
     #[error("the listing is not complete, so nothing was decided")]
     Incomplete(#[from] StoreError),
     /// The worker threads could not be started.
     #[error("cannot start {0} worker threads; try a smaller --concurrency")]
     Threads(usize),
+}
+
+impl ScanError {
+    /// Whether it says that no registry is there, rather than that nobody knows.
+    fn is_absence(&self) -> bool {
+        matches!(self, Self::NoRegistry(_) | Self::Nothing(_))
+    }
 }
 
 /// How to scan.
@@ -42,7 +52,10 @@ pub fn scan(
     options: Options,
     cache: Option<&ManifestCache>,
 ) -> Result<Inventory, ScanError> {
-    detect_links(store)?;
+    match detect_links(store) {
+        Err(error) if error.is_absence() && is_emptied(store)? => {}
+        detected => detected?,
+    }
     let threads = options.concurrency.max(1);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -77,12 +90,12 @@ pub fn scan(
 /// Finds the layout, or says what is there instead.
 ///
 /// # Errors
-/// [`ScanError::NoRegistry`] with advice; also when the place cannot be read.
+/// [`ScanError::NoRegistry`] with advice, [`ScanError::Nothing`]; also when the place cannot be read.
 pub fn detect(store: &ReadStore) -> Result<&'static dyn RegistryLayout, ScanError> {
     match detect_links(store) {
         Ok(()) => Ok(&Distribution),
-        Err(ScanError::NoRegistry(_)) if assets::detect(store)? => Ok(&Nexus),
-        Err(ScanError::NoRegistry(_)) if is_emptied(store)? => Ok(&Distribution),
+        Err(error) if error.is_absence() && assets::detect(store)? => Ok(&Nexus),
+        Err(error) if error.is_absence() && is_emptied(store)? => Ok(&Distribution),
         Err(error) => Err(error),
     }
 }
@@ -100,7 +113,7 @@ fn detect_links(store: &ReadStore) -> Result<(), ScanError> {
         Tree::Directory(tree) => tree,
         Tree::Bucket(bucket) => return listing::detect(bucket, &store.identity().url),
     };
-    let root = crate::layout::DISTRIBUTION_ROOT;
+    let root = DISTRIBUTION_ROOT;
     for key in
         ["docker", "docker/registry", root, distribution::blobs_root(), distribution::repositories_root()]
     {
@@ -119,6 +132,14 @@ fn detect_links(store: &ReadStore) -> Result<(), ScanError> {
         return Ok(());
     }
     let place = tree.path().display();
+    let missing =
+        format!("no registry at {place}: there is no {root}/repositories and no {root}/blobs below it.");
+    if is_bare(tree, "")? {
+        return Err(ScanError::Nothing(format!(
+            "{missing} Nothing is there: a registry makes them with its first push. Is it the directory that the registry's \
+             configuration calls rootdirectory, and mounted?"
+        )));
+    }
     let mut advice = String::new();
     for (key, what) in [
         ("registry/v2", "the directory above is the root"),
@@ -136,9 +157,32 @@ fn detect_links(store: &ReadStore) -> Result<(), ScanError> {
                 .into();
     }
     Err(ScanError::NoRegistry(format!(
-        "no registry at {place}: there is no {root}/repositories and no {root}/blobs below it.{advice} \
-         Name the directory that the registry's configuration calls rootdirectory."
+        "{missing}{advice} Name the directory that the registry's configuration calls rootdirectory."
     )))
+}
+
+/// Whether a directory holds nothing but empty ones: what a disk that has just been made, or a registry that was started and
+/// never pushed to, has.
+fn is_bare(tree: &LocalTree, key: &str) -> Result<bool, StoreError> {
+    /// What a file system makes at its root.
+    const OF_THE_DISK: &str = "lost+found";
+    let list = tree.list(key)?.unwrap_or_default();
+    if !list.foreign.is_empty() {
+        return Ok(false);
+    }
+    for (name, kind) in &list.names {
+        let way = DISTRIBUTION_ROOT.strip_prefix(join(key, name).as_str());
+        let on_the_way = way.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let bare = match *kind {
+            Kind::Directory if key.is_empty() && &**name == OF_THE_DISK => true,
+            Kind::Directory if on_the_way => is_bare(tree, &join(key, name))?,
+            _ => false,
+        };
+        if !bare {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 pub(super) fn join(parent: &str, name: &str) -> String {

@@ -1,15 +1,16 @@
 //! The page, from what a survey found and what the state remembers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::{PipelineError, Survey};
 use crate::plan::build::counts;
 use crate::plan::usage::usage;
-use crate::report::Problems;
 use crate::report::audit::{Amount, Class};
 use crate::report::html::{Contents, History, RunLine, RunOutcome, TrashLine};
+use crate::report::text::{bytes, counted};
+use crate::report::{Problems, shell_word};
 use crate::store::ReadStore;
 use crate::sweep::journal::{Recorded, RunKind};
 use crate::sweep::state::{self, Memory};
@@ -27,6 +28,31 @@ impl Survey {
             Problems::of(&self.inventory, &self.marks, &self.memory.stray_trash),
             classes,
         )
+    }
+
+    /// Where nothing of a registry is left and earlier runs are remembered: what of it can be brought back, and how.
+    pub fn emptied(&self, store: &ReadStore) -> Option<String> {
+        let Survey { inventory, memory, .. } = self;
+        let is_empty = inventory.repositories.is_empty()
+            && inventory.blobs.present().next().is_none()
+            && inventory.assets.is_none();
+        if !is_empty || memory.runs.is_empty() {
+            return None;
+        }
+        let runs: BTreeSet<&str> = memory.trash.iter().map(|item| item.run.as_str()).collect();
+        let size = memory.trash.iter().map(|item| item.size).sum();
+        let objects = counted(memory.trash.len() as u64, "object", "objects");
+        let can = if runs.is_empty() {
+            "and the trash is empty".to_owned()
+        } else {
+            let runs = counted(runs.len() as u64, "run", "runs");
+            let place = shell_word(&store.identity().url);
+            format!(
+                "and {objects} of {runs} in the trash, {}: `regsweep restore {place}` lists them",
+                bytes(size)
+            )
+        };
+        Some(format!("nothing of a registry is left here; regsweep's own state is, {can}"))
     }
 }
 

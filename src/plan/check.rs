@@ -208,6 +208,9 @@ fn plausible(plan: &Plan, world: &World<'_>) -> Vec<Refusal> {
     ];
     if let Some(last) = world.last {
         for ((what, now), before) in now.into_iter().zip([last.repositories, last.tags, last.manifests]) {
+            // A bucket has no repository without anything in it: one that the last run left empty is gone.
+            let nothing_left = last.tags == 0 && last.manifests == 0;
+            let before = if nothing_left { 0 } else { before };
             let fell = before.saturating_sub(now);
             // A few are gone in any small registry: only many are a sign.
             if (fell > 10 || now == 0) && world.limits.shrink.is_exceeded_by(fell, before) {

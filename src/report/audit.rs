@@ -150,6 +150,9 @@ pub struct Audit {
     /// What a bucket holds beside its objects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beside: Option<Beside>,
+    /// What there is to say besides, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Keys that belong to nobody, a few of them.
     pub foreign_examples: Vec<String>,
     /// What is not as it should be.

@@ -31,11 +31,13 @@ pub enum Ending {
     Interrupted,
     /// Another held the lease.
     Standby,
+    /// No registry has written anything yet, so there was nothing to sweep.
+    Empty,
 }
 
 impl Ending {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Done,
         Self::SomeFailed,
         Self::CutShort,
@@ -43,6 +45,7 @@ impl Ending {
         Self::Failed,
         Self::Interrupted,
         Self::Standby,
+        Self::Empty,
     ];
 
     /// As it is written in documents and metrics.
@@ -55,6 +58,7 @@ impl Ending {
             Self::Failed => "failed",
             Self::Interrupted => "interrupted",
             Self::Standby => "standby",
+            Self::Empty => "empty",
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct Trouble {
     pub why: String,
     /// The rule that refuses, when that is why.
     pub rule: Option<&'static str>,
+    /// How a run ends for that.
+    pub ending: Ending,
 }
 
 /// Who keeps the schedule.
@@ -159,7 +161,7 @@ impl Keeper<'_> {
             Ending::SomeFailed | Ending::CutShort | Ending::Refused => {
                 self.schedule.end(&begun, now, false, (self.draw)())
             }
-            Ending::Failed | Ending::Interrupted => begun.clone(),
+            Ending::Failed | Ending::Interrupted | Ending::Empty => begun.clone(),
             // It was not this one that began a run: whoever did remembers its end.
             Ending::Standby => Agenda { next_due: self.schedule.retry(now, 1), ..before.clone() },
         };
@@ -182,18 +184,23 @@ impl Keeper<'_> {
         next.next_due
     }
 
-    /// A run that could not even be remembered has failed.
+    /// A run that could not even be remembered has failed, unless there is no registry yet to work on: that is told once, and
+    /// looked at again soon.
     fn failed(&self, now: Timestamp, trouble: Trouble, unremembered: &mut u32) -> Timestamp {
-        *unremembered = unremembered.saturating_add(1);
+        let empty = trouble.ending == Ending::Empty;
+        *unremembered = if empty { 1 } else { unremembered.saturating_add(1) };
+        let before = self.board.facts().runs.front().map(|run| run.ending);
         let mut run = RunFacts::begun(now);
         run.ended = self.clock.now();
-        run.ending = if trouble.rule.is_some() { Ending::Refused } else { Ending::Failed };
+        run.ending = trouble.ending;
         run.rules.extend(trouble.rule);
         run.why = vec![trouble.why];
         let run = Arc::new(run);
         self.board.note(|facts| facts.role = Role::Waiting);
         self.board.ended(run.clone());
-        self.work.tell(&run);
+        if !(empty && before == Some(Ending::Empty)) {
+            self.work.tell(&run);
+        }
         self.schedule.retry(now, *unremembered)
     }
 }

@@ -43,6 +43,7 @@ fn notices(facts: &Facts) -> Vec<Notice> {
             Ending::Refused => say(Attention::Needed, format!("The last run was refused: {why}")),
             Ending::Failed => say(Attention::Needed, format!("The last run failed: {why}")),
             Ending::CutShort => say(Attention::Look, "The last run came to the end of its time".into()),
+            Ending::Empty => say(Attention::None, format!("There is nothing to sweep yet: {why}")),
             Ending::Done | Ending::SomeFailed | Ending::Interrupted | Ending::Standby => {}
         }
     }

@@ -41,6 +41,8 @@ pub enum Event {
     Failed,
     /// A run brought back what a push needs.
     Healed,
+    /// There is no registry yet to work on.
+    Empty,
 }
 
 impl Event {
@@ -50,6 +52,7 @@ impl Event {
             Ending::Done | Ending::SomeFailed | Ending::CutShort => Some(Self::Finished),
             Ending::Refused => Some(Self::Refused),
             Ending::Failed | Ending::Interrupted => Some(Self::Failed),
+            Ending::Empty => Some(Self::Empty),
             // Whoever does the work tells of it.
             Ending::Standby => None,
         };

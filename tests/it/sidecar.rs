@@ -16,6 +16,8 @@ use regsweep::synth::{Builder, ImageSpec, SplitMix64};
 
 use crate::registry::command::{Finished, regsweep, regsweep_command};
 
+mod empty;
+mod healed;
 mod registry;
 mod tls;
 mod webhook;

@@ -454,6 +454,13 @@ fn what_the_readme_names_exists() {
 }
 
 #[test]
+fn mutants_of_the_protocol_find_their_lines() {
+    let output = std::process::Command::new(root().join("tests/mutants")).arg("--check").output();
+    let output = output.expect("python3");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn nothing_names_a_workplace_or_is_left_to_do() {
     let mut paths: Vec<String> =
         ["src", "tests", "testdata", "benches", "deploy", "fuzz/fuzz_targets", ".ci"]

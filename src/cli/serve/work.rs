@@ -57,6 +57,41 @@ impl<'r> Routine<'r> {
         self.policy.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    async fn agenda(&self) -> Result<Option<Agenda>, Failure> {
+        let store = self.args.cycle.store.open()?;
+        store.check_state().await?;
+        Ok(journal::read_json(&store, AGENDA).await?)
+    }
+
+    async fn write(&self, agenda: &Agenda) -> Result<(), Failure> {
+        let (store, _) = self.args.cycle.store.open_to_change()?;
+        store.claim_state().await?;
+        Ok(journal::write_json(&store, AGENDA, agenda).await?)
+    }
+
+    /// Why something could not be done. A place with nothing in it waits for its registry, unless one was there before.
+    async fn trouble(&self, failure: &Failure) -> Trouble {
+        let mut trouble = trouble(failure);
+        if trouble.ending == Ending::Empty && self.knows_of_a_registry().await {
+            trouble.ending = Ending::Refused;
+            trouble.rule = Some("no_registry");
+            trouble.why += " A registry was there before: look for its volume, or for who deleted it";
+        }
+        trouble
+    }
+
+    /// Whether this process or an earlier run has seen a registry here. What cannot be read is not absent.
+    async fn knows_of_a_registry(&self) -> bool {
+        let facts = self.board.facts();
+        if facts.holdings.audit.is_some() || facts.last_start.is_some() {
+            return true;
+        }
+        let Ok(store) = self.args.cycle.store.open() else { return true };
+        let remembered = journal::read_json::<Agenda>(&store, AGENDA).await;
+        let runs = journal::runs(&store).await;
+        !matches!((remembered, runs), (Ok(None), Ok(runs)) if runs.is_empty())
+    }
+
     /// What the store holds, and the page that tells it, with what the next run would do.
     async fn look_at_store(&self) -> Result<(Holdings, Page), Failure> {
         let cycle = &self.args.cycle;
@@ -102,15 +137,17 @@ impl Audience for Watch {
 #[async_trait]
 impl Work for Routine<'_> {
     async fn recall(&self) -> Result<Option<Agenda>, Trouble> {
-        let store = self.args.cycle.store.open().map_err(|failure| trouble(&failure))?;
-        store.check_state().await.map_err(|error| trouble(&error.into()))?;
-        journal::read_json(&store, AGENDA).await.map_err(|error| trouble(&error.into()))
+        match self.agenda().await {
+            Ok(agenda) => Ok(agenda),
+            Err(failure) => Err(self.trouble(&failure).await),
+        }
     }
 
     async fn remember(&self, agenda: &Agenda) -> Result<(), Trouble> {
-        let (store, _) = self.args.cycle.store.open_to_change().map_err(|failure| trouble(&failure))?;
-        store.claim_state().await.map_err(|error| trouble(&error.into()))?;
-        journal::write_json(&store, AGENDA, agenda).await.map_err(|error| trouble(&error.into()))
+        match self.write(agenda).await {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(self.trouble(&failure).await),
+        }
     }
 
     async fn run(&self) -> RunFacts {
@@ -135,13 +172,9 @@ impl Work for Routine<'_> {
         match result {
             Ok(carried) => note(&mut facts, &carried, self.stop.exit().is_some()),
             Err(failure) => {
-                let Trouble { why, rule } = trouble(&failure);
-                facts.ending = match rule {
-                    Some("lease_held") => Ending::Standby,
-                    Some(_) => Ending::Refused,
-                    None => Ending::Failed,
-                };
-                facts.rules.extend(rule.filter(|rule| *rule != "lease_held"));
+                let Trouble { why, rule, ending } = self.trouble(&failure).await;
+                facts.ending = ending;
+                facts.rules.extend(rule.filter(|_| ending == Ending::Refused));
                 facts.why = vec![why];
             }
         }
@@ -156,7 +189,8 @@ impl Work for Routine<'_> {
                 (facts.holdings, facts.look_problem) = (holdings, None);
             }),
             Err(failure) => {
-                self.board.note(|facts| facts.look_problem = Some(format!("{:#}", failure.error)));
+                let Trouble { why, ending, .. } = self.trouble(&failure).await;
+                self.board.note(|facts| facts.look_problem = (ending != Ending::Empty).then_some(why));
             }
         }
     }
@@ -243,26 +277,31 @@ fn trouble(failure: &Failure) -> Trouble {
         Some(PipelineError::Sweep(error)) => Some(error),
         _ => None,
     });
+    let scan = match error.downcast_ref::<PipelineError>() {
+        Some(PipelineError::Scan(error)) => Some(error),
+        _ => None,
+    };
     let rule = match sweep {
         Some(SweepError::LeaseHeld { .. }) => Some("lease_held"),
         Some(SweepError::LeaseLost) => Some("lease_lost"),
         Some(SweepError::ClockSkew { .. }) => Some("clock_skew"),
         Some(SweepError::NoConditions) => Some("no_conditions"),
         Some(SweepError::Format { .. }) => Some("state_format"),
-        _ if matches!(
-            error.downcast_ref::<PipelineError>(),
-            Some(PipelineError::Scan(ScanError::NoRegistry(_)))
-        ) =>
-        {
-            Some("no_registry")
-        }
+        _ if matches!(scan, Some(ScanError::NoRegistry(_))) => Some("no_registry"),
+        _ if matches!(scan, Some(ScanError::Nothing(_))) => None,
         _ if matches!(error.downcast_ref::<StoreError>(), Some(StoreError::OtherState { .. })) => {
             Some("other_state")
         }
         _ if failure.exit == Exit::Refused => Some("refused"),
         _ => None,
     };
-    Trouble { why: format!("{error:#}"), rule }
+    let ending = match rule {
+        Some("lease_held") => Ending::Standby,
+        Some(_) => Ending::Refused,
+        None if matches!(scan, Some(ScanError::Nothing(_))) => Ending::Empty,
+        None => Ending::Failed,
+    };
+    Trouble { why: format!("{error:#}"), rule, ending }
 }
 
 /// A run in one line.
@@ -270,6 +309,7 @@ fn sentence(run: &RunFacts) -> String {
     let took = run.ended.duration_since(run.began).as_secs();
     let what = match run.ending {
         Ending::Standby => return format!("standing by: {}", run.why.join("; ")),
+        Ending::Empty => return format!("nothing to sweep yet: {}", run.why.join("; ")),
         Ending::Refused | Ending::Failed => {
             return format!("run {}: {}", run.ending.name(), run.why.join("; "));
         }

@@ -168,6 +168,9 @@ pub fn audit(audit: &Audit, problems: bool) -> String {
         );
     }
     text.push('\n');
+    for note in &audit.notes {
+        let _ = writeln!(text, "{note}");
+    }
     if let Some(beside) = &audit.beside {
         beside_lines(&mut text, beside);
     }

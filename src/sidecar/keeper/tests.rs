@@ -81,7 +81,7 @@ impl Work for Script<'_> {
                 *self.state.down.lock().unwrap() = false;
                 fates.pop_front();
             }
-            return Err(Trouble { why: "the store is down".into(), rule: None });
+            return Err(Trouble { why: "the store is down".into(), rule: None, ending: Ending::Failed });
         }
         Ok(self.state.agenda.lock().unwrap().clone())
     }

@@ -96,6 +96,15 @@ fn a_run_that_took_the_last_repository_could_not_be_undone() {
     let run = scene.with_policy(bucket, "run", &["--offline", "--json"]).expect(0).json();
     let left: Vec<String> = keys(bucket).into_iter().filter(|key| key.contains("/repositories/")).collect();
     assert!(left.is_empty(), "{left:#?}");
+    // Nothing of the registry is there, and what a run took can be told of all the same.
+    let can = |report: &serde_json::Value, path: &[&str]| {
+        let said = part(report, path)[0].as_str().expect("a sentence").to_owned();
+        assert!(said.contains("of 1 run in the trash") && said.contains("`regsweep restore "), "{said}");
+    };
+    can(&scene.with_policy(bucket, "audit", &["--json"]).expect(0).json(), &["notes"]);
+    can(&scene.with_policy(bucket, "plan", &["--offline", "--json"]).expect(0).json(), &["plan", "notes"]);
+    let again = scene.with_policy(bucket, "run", &["--offline", "--json"]).expect(0).json();
+    assert_eq!(number(&again, &["planned_steps"]), 0, "{again:#}");
     let name = run["run"].as_str().expect("its name");
     scene.on(bucket, &["restore", &bucket.url(PREFIX), name]).expect(0);
     let linked = |keys: Vec<String>| -> Vec<String> {

@@ -11,8 +11,8 @@ use super::{POLICY, Scene, Sidecar, regsweep_command};
 
 const TOKEN: &str = "the-token-of-the-receiver";
 
-/// Takes notices, and hands on their `Authorization` and what they say.
-fn receiver() -> (String, Receiver<(String, Value)>) {
+/// A receiver that takes notices, and hands on their `Authorization` and what they say.
+pub fn receiver() -> (String, Receiver<(String, Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/hooks/of-a-test", listener.local_addr().unwrap());
     let (told, heard) = channel();
@@ -46,7 +46,7 @@ fn receiver() -> (String, Receiver<(String, Value)>) {
     (address, heard)
 }
 
-fn sidecar(scene: &Scene, webhook: &str) -> Sidecar {
+pub fn sidecar(scene: &Scene, webhook: &str) -> Sidecar {
     let (store, policy) = (scene.store(), scene.policy());
     let mut command = regsweep_command([
         "serve",
