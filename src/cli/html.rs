@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::layout::RegistryLayout;
 use crate::pipeline;
 use crate::policy::Policy;
-use crate::report::html::{self, Contents, Page, Planned};
+use crate::report::html::{self, Attention, Contents, Notice, Page, Planned};
 use crate::store::ReadStore;
 
 #[derive(Debug, Clone, Default, Args)]
@@ -40,16 +40,36 @@ impl HtmlArgs {
         found: impl FnOnce() -> (Option<Contents>, Option<Planned>),
     ) -> Result<(), Failure> {
         let Some(path) = &self.html else { return Ok(()) };
-        let page = page(args, store, layout, policy, found()).await?;
-        let written = || {
-            let mut file = beside(path)?;
-            file.write_all(html::page(&page).as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(path)?;
-            anyhow::Ok(())
-        };
-        written().with_context(|| cannot(path)).map_err(|error| Failure { exit: Exit::SomeFailed, error })
+        put(path, &page(args, store, layout, policy, found()).await?)
     }
+
+    /// Writes the page of a run that something ended after its plan was made, as far as the store can still be read.
+    pub(super) async fn write_of_failed(
+        &self,
+        args: &StoreArgs,
+        policy: Option<&Policy>,
+        found: (Option<Contents>, Option<Planned>),
+        failure: &Failure,
+    ) -> Result<(), Failure> {
+        let (Some(path), (_, Some(_))) = (&self.html, &found) else { return Ok(()) };
+        let store = args.open()?;
+        let layout = args.layout(&store)?;
+        let mut page = page(args, &store, layout, policy, found).await?;
+        let text = format!("The run ended before its time: {:#}", failure.error);
+        page.notices.push(Notice { attention: Attention::Needed, text });
+        put(path, &page)
+    }
+}
+
+fn put(path: &Path, page: &Page) -> Result<(), Failure> {
+    let written = || {
+        let mut file = beside(path)?;
+        file.write_all(html::page(page).as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        anyhow::Ok(())
+    };
+    written().with_context(|| cannot(path)).map_err(|error| Failure { exit: Exit::SomeFailed, error })
 }
 
 /// The page of a store, with what was found in it and what is to come.

@@ -102,8 +102,20 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
     let stop = Stop::listen(args.max_runtime);
     let read_before = given.is_some() && !args.all;
     let mut reader = Reader::of(&args, read_before);
-    let carried = args.cycle.carry_out(policy.as_ref(), given, &stop, &mut reader).await?;
+    let carried = args.cycle.carry_out(policy.as_ref(), given, &stop, &mut reader).await;
     let Reader { problems, contents, planned, .. } = reader;
+    let carried = match carried {
+        Ok(carried) => carried,
+        Err(failure) => {
+            let found = (contents, planned);
+            let written =
+                args.html.write_of_failed(&args.cycle.store, policy.as_ref(), found, &failure).await;
+            if let Err(why) = written {
+                talk(&format!("without the page: {:#}", why.error));
+            }
+            return Err(failure);
+        }
+    };
     let afterwards = afterwards_of(&carried).await?;
     let exit = tell(&args, &carried, &problems.unwrap_or_default(), afterwards.as_ref())?;
     let found = || (contents, planned);

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::manifest_cache::ManifestCache;
 use super::{Depth, Inventory, assets, links, listing, read, walk};
 use crate::layout::{DISTRIBUTION_ROOT, Distribution, Nexus, RegistryLayout, distribution};
+use crate::store::threads::Threads;
 use crate::store::{Kind, LocalTree, Meta, ReadStore, StoreError, Tree};
 
 /// Why a store could not be listed whole. Nothing is decided on a listing with a hole.
@@ -57,10 +58,7 @@ pub fn scan(
         detected => detected?,
     }
     let threads = options.concurrency.max(1);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|_| ScanError::Threads(threads))?;
+    let pool = Threads::new(threads).map_err(|_| ScanError::Threads(threads))?;
     pool.install(|| {
         let (tree, progress) = (store.tree(), store.progress());
         let (mut recorder, depth) = match tree {

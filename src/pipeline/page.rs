@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{PipelineError, Survey};
 use crate::plan::build::counts;
+use crate::plan::limits::Limits;
 use crate::plan::usage::usage;
 use crate::report::audit::{Amount, Class};
 use crate::report::html::{Contents, History, RunLine, RunOutcome, TrashLine};
@@ -90,25 +91,41 @@ async fn line(store: &ReadStore, recorded: &Recorded) -> Result<RunLine, Pipelin
 
 /// The trash by run, the newest first, and what is in that of others.
 fn trash(memory: &Memory) -> (Vec<TrashLine>, Amount) {
-    let mut by_run: BTreeMap<&str, (Amount, Option<Timestamp>)> = BTreeMap::new();
-    for item in &memory.trash {
-        let (amount, since) = by_run.entry(&item.run).or_default();
-        amount.objects += 1;
-        amount.bytes += item.size;
-        *since = item.since;
+    #[derive(Default)]
+    struct Of {
+        amount: Amount,
+        since: Option<Timestamp>,
+        manifests: bool,
+        others: bool,
     }
+    let mut by_run: BTreeMap<&str, Of> = BTreeMap::new();
+    for item in &memory.trash {
+        let of = by_run.entry(&item.run).or_default();
+        of.amount.objects += 1;
+        of.amount.bytes += item.size;
+        of.since = item.since;
+        of.manifests |= item.manifest;
+        of.others |= !item.manifest;
+    }
+    let longer = i32::try_from(Limits::default().manifest_trash_factor).unwrap_or(i32::MAX);
     let (mut lines, mut more) = (Vec::new(), Amount::default());
-    for (run, (amount, since)) in by_run.into_iter().rev() {
+    for (run, Of { amount, since, manifests, others }) in by_run.into_iter().rev() {
         if lines.len() == RUNS {
             more.objects += amount.objects;
             more.bytes += amount.bytes;
             continue;
         }
         let kept = memory.runs.iter().find(|recorded| recorded.run.run == run);
-        let until = since
-            .zip(kept)
-            .and_then(|(since, recorded)| since.checked_add(recorded.run.trash_keep.as_signed()).ok());
-        lines.push(TrashLine { run: run.to_owned(), amount, until });
+        let until = |times: i32| {
+            let (since, recorded) = since.zip(kept)?;
+            since.checked_add(recorded.run.trash_keep.as_signed().saturating_mul(times)).ok()
+        };
+        lines.push(TrashLine {
+            run: run.to_owned(),
+            amount,
+            until: others.then(|| until(1)).flatten(),
+            manifests_until: manifests.then(|| until(longer)).flatten(),
+        });
     }
     (lines, more)
 }

@@ -42,12 +42,9 @@ impl Limits {
     /// The limits of a policy.
     pub fn of(policy: &Policy) -> Self {
         let stated = policy.limits();
-        let document = policy.trash_keep("");
-        let longest = policy.policies().iter().filter_map(|one| one.trash_keep).max();
         Self {
             grace: policy.grace(),
-            // A blob takes the longest of those that named it; one period for all is never shorter than that.
-            trash_keep: longest.map_or(document, |longest| longest.max(document)),
+            trash_keep: policy.trash_keep(),
             uploads_abandoned_after: policy.uploads_abandoned_after(),
             tags: stated.tags,
             bytes: stated.bytes,

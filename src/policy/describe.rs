@@ -44,10 +44,14 @@ impl Policy {
             EmptyRepositories::Remove => "Empty repositories go.".to_owned(),
         });
         lines.push(format!("Nothing younger than {} goes.", self.grace));
-        lines.push(if self.trash_keep.is_zero() {
+        let trash_keep = self.trash_keep();
+        let differ =
+            self.policies.iter().filter_map(|policy| policy.trash_keep).any(|own| own != self.trash_keep);
+        lines.push(if trash_keep.is_zero() {
             "Nothing is kept in the trash.".to_owned()
         } else {
-            format!("The trash keeps what went for {}.", self.trash_keep)
+            let longest = if differ { ", the longest that is written" } else { "" };
+            format!("The trash keeps what went for {trash_keep}{longest}.")
         });
         if self.goes_by_pulls() {
             let max_gap = self.pulls.max_gap;
@@ -123,9 +127,6 @@ fn describe_policy(policy: &RepositoryPolicy, others_above: bool, lines: &mut Ve
     }
     if let Some(max_delete) = policy.limits.max_delete {
         lines.push(format!("  At most {max_delete} tags go from each repository in one run."));
-    }
-    if let Some(keep) = policy.trash_keep {
-        lines.push(format!("  The trash keeps what this policy removed for {keep}."));
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Location, Spanned};
 
+use crate::policy::brackets::left_open;
 use crate::policy::error::Problem;
 
 /// A place in the document.
@@ -85,7 +86,13 @@ pub(super) fn read(text: &str) -> Result<Node, Problem> {
     read.map(|spanned| Node { place: spanned.referenced.into(), value: spanned.value }).map_err(|error| {
         let error = error.without_snippet();
         let place = error.location().map_or(Place { line: 0, column: 0 }, Place::from);
-        place.problem(explain(error, text, place))
+        match error {
+            serde_saphyr::Error::ExternalMessage { .. } => match left_open(text) {
+                Some(open) => open.place.problem(open.advice()),
+                None => place.problem(explain(error, text, place)),
+            },
+            _ => place.problem(explain(error, text, place)),
+        }
     })
 }
 
@@ -103,7 +110,7 @@ fn explain(error: &serde_saphyr::Error, text: &str, place: Place) -> String {
         }
         _ if here == Some('*') => format!("{message}: put a pattern that begins with `*` in quotes"),
         serde_saphyr::Error::ExternalMessage { .. } => {
-            format!("{message} (is a bracket or a quote before it still open, or the indentation off?)")
+            format!("{message} (is the indentation off?)")
         }
         _ => message,
     }

@@ -368,4 +368,6 @@ fn count(length: usize) -> u64 {
 #[cfg(test)]
 mod peers;
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ pub mod referrers;
 pub mod schema;
 
 mod age;
+mod brackets;
 mod calver;
 mod describe;
 mod document;
@@ -132,13 +133,13 @@ impl Policy {
         self.grace
     }
 
-    /// How long the trash keeps what was removed from the repository: its policy's `trash.keep`, else the
-    /// document's, else 7 days.
+    /// How long the trash keeps what went: the longest `trash.keep` of the document, else 7 days, and of its policies.
     ///
-    /// A blob that several repositories named stays for the longest of theirs. Zero when the document says `0`,
-    /// which the caller allows only beside a stopped registry.
-    pub fn trash_keep(&self, repository: &str) -> Period {
-        self.for_repository(repository).and_then(|policy| policy.trash_keep).unwrap_or(self.trash_keep)
+    /// A blob takes the longest of those that named it; one period for all is never shorter than that. Zero when nothing
+    /// says more than `0`, which the caller allows only beside a stopped registry.
+    pub fn trash_keep(&self) -> Period {
+        let own = self.policies.iter().filter_map(|policy| policy.trash_keep);
+        own.fold(self.trash_keep, Period::max)
     }
 
     /// How long a referrer stays after its subject is gone: `referrers.orphaned_after`, else 7 days.

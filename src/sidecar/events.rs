@@ -1,7 +1,8 @@
 //! What a registry posts to its notification endpoint, on its way into the record of pulls.
 //!
 //! Events are taken into memory, where many pulls of one image are one entry, and written to the state every few seconds,
-//! before each run, and at the end. A registry is answered 200 when its events are in memory: it keeps what was answered
+//! before each run, and at the end. Where nothing but what is known was told again, such as a pull of what was pulled a
+//! moment ago, that waits longer: each writing is an object of the state. A registry is answered 200 when its events are in memory: it keeps what was answered
 //! otherwise, and sends it again. So a crash loses what came since the last writing and nothing else; and while the state
 //! cannot be written for long, nothing more is taken, so that the registry keeps it.
 
@@ -16,6 +17,9 @@ use crate::sources::pulls::{EventsError, Pull, PullRecord, read_events};
 
 /// How often what came is written.
 pub const EVERY: Duration = Duration::from_secs(10);
+
+/// How often what came is written when it says nothing new.
+const RARELY: SignedDuration = SignedDuration::from_mins(10);
 
 /// Tags and manifests that wait to be written.
 const MOST: usize = 100_000;
@@ -53,6 +57,23 @@ struct Waiting {
     last: Option<Timestamp>,
     /// Since when writing fails.
     failing: Option<Timestamp>,
+    /// What was written lately: the last pulls, to tell what is new.
+    written: PullRecord,
+    /// When.
+    written_at: Option<Timestamp>,
+    /// Whether something waits that is new.
+    news: bool,
+}
+
+impl Waiting {
+    /// Whether a pull is of what was not pulled for a while.
+    fn is_news(&self, pull: &Pull) -> bool {
+        let tag = pull.tag.as_ref().map(|tag| self.written.tag(&pull.repository, tag));
+        let manifest = pull.manifest.as_ref().map(|one| self.written.manifest(&pull.repository, one));
+        let news =
+            |known: Option<Timestamp>| known.is_none_or(|known| pull.at.duration_since(known) >= RARELY);
+        tag.is_some_and(news) || manifest.is_some_and(news)
+    }
 }
 
 impl Intake {
@@ -103,6 +124,7 @@ impl Intake {
         for span in came.covered() {
             let (from, to) = (known(span.from), known(span.to));
             let near = waiting.last.filter(|last| to.duration_since(*last).abs() <= APART);
+            waiting.news |= near.is_none();
             let (first, latest) = near.map_or((from, to), |last| (from.min(last), to.max(last)));
             waiting.record.cover(first, latest);
             waiting.last = Some(waiting.last.map_or(to, |last| last.max(to)));
@@ -111,12 +133,9 @@ impl Intake {
             let tags = pulls.tags.iter().map(|(tag, at)| (Some(tag.clone()), None, *at));
             let manifests = pulls.manifests.iter().map(|(manifest, at)| (None, Some(*manifest), *at));
             for (tag, manifest, at) in tags.chain(manifests) {
-                waiting.record.observe(&Pull {
-                    repository: repository.clone(),
-                    tag,
-                    manifest,
-                    at: known(at),
-                });
+                let pull = Pull { repository: repository.clone(), tag, manifest, at: known(at) };
+                waiting.news |= waiting.is_news(&pull);
+                waiting.record.observe(&pull);
             }
         }
         Ok(Counts {
@@ -130,17 +149,32 @@ impl Intake {
     /// Everything that waits, to be written; `None` when nothing does.
     pub fn out(&self) -> Option<PullRecord> {
         let mut waiting = self.waiting();
+        waiting.news = false;
         if waiting.record.is_empty() { None } else { Some(std::mem::take(&mut waiting.record)) }
     }
 
+    /// Whether it is time to write what waits: at once what is new, now and then what is not.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        let waiting = self.waiting();
+        let rarely = waiting.written_at.is_none_or(|written| now.duration_since(written).abs() >= RARELY);
+        !waiting.record.is_empty() && (waiting.news || rarely)
+    }
+
     /// What was taken out has been written.
-    pub fn written(&self) {
-        self.waiting().failing = None;
+    pub fn written(&self, record: PullRecord, now: Timestamp) {
+        let mut waiting = self.waiting();
+        (waiting.failing, waiting.written_at) = (None, Some(now));
+        // As much as may wait is enough to tell what is new.
+        if waiting.written.entries() >= MOST {
+            waiting.written = PullRecord::default();
+        }
+        waiting.written.merge(record);
     }
 
     /// What was taken out could not be written, and waits again.
     pub fn back(&self, record: PullRecord, now: Timestamp) {
         let mut waiting = self.waiting();
+        waiting.news = true;
         waiting.record.merge(record);
         waiting.failing.get_or_insert(now);
     }
@@ -239,9 +273,42 @@ mod tests {
                 && of_tag(&record, "y").is_some()
                 && of_tag(&record, "z").is_none()
         );
-        intake.written();
+        intake.written(record, late);
         intake.take(pull("z", "2026-03-01T12:09:00Z").as_bytes(), late).unwrap();
         assert_eq!(intake.board.facts().totals.events.declined, 1);
+    }
+
+    #[test]
+    fn what_is_known_is_written_seldom() {
+        let intake = intake();
+        let pulled = |tag: &str, when: &str| {
+            let at = at(when);
+            intake.take(pull(tag, when).as_bytes(), at).unwrap();
+            let due = intake.is_due(at);
+            if due {
+                intake.written(intake.out().unwrap(), at);
+            }
+            due
+        };
+        assert!(!intake.is_due(at("2026-03-01T00:00:00Z")), "nothing waits");
+        for (tag, when, due) in [
+            ("x", "2026-03-01T12:00:00Z", true),
+            ("x", "2026-03-01T12:00:10Z", false),
+            ("x", "2026-03-01T12:09:00Z", false),
+            ("y", "2026-03-01T12:09:10Z", true),
+            ("x", "2026-03-01T12:09:20Z", false),
+            ("x", "2026-03-01T12:19:10Z", true),
+            ("x", "2026-03-01T12:19:20Z", false),
+        ] {
+            assert_eq!(pulled(tag, when), due, "{tag} {when}");
+        }
+        // Also when nobody pulls any more.
+        assert!(!intake.is_due(at("2026-03-01T12:29:00Z")));
+        assert!(intake.is_due(at("2026-03-01T12:29:10Z")));
+        // What could not be written is tried again at once.
+        let now = at("2026-03-01T12:29:10Z");
+        intake.back(intake.out().unwrap(), now);
+        assert!(intake.is_due(now));
     }
 
     #[test]

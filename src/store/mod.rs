@@ -31,6 +31,7 @@ mod metered;
 mod over;
 mod progress;
 mod s3;
+pub(crate) mod threads;
 mod transport;
 mod tree;
 

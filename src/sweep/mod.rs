@@ -14,6 +14,7 @@ use crate::evidence::Rest;
 use crate::layout::RegistryLayout;
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::{Action, CheckedPlan, Counts, Mode, Plan};
+use crate::store::threads::Threads;
 use crate::store::{StoreError, Tree, WriteStore};
 
 pub mod cache;
@@ -334,16 +335,14 @@ impl Progress<'_> {
 
 /// Threads to work with side by side: as many as there are processors for a directory, as many as the store bears
 /// requests for a bucket.
-pub(crate) struct Workers(Option<rayon::ThreadPool>);
+pub(crate) struct Workers(Option<Threads>);
 
 impl Workers {
     pub(crate) fn of(store: &WriteStore) -> Self {
         match store.read().tree() {
             Tree::Directory(_) => Self(None),
             // Where threads cannot be had, those of the process must do.
-            Tree::Bucket(bucket) => {
-                Self(rayon::ThreadPoolBuilder::new().num_threads(bucket.parallel()).build().ok())
-            }
+            Tree::Bucket(bucket) => Self(Threads::new(bucket.parallel()).ok()),
         }
     }
 

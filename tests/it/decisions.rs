@@ -21,6 +21,11 @@ policies:
     clock: created
     tags: { release: { keep: { last: { minors: 2 } } }, other: { keep: { last: 3, weekly: 2 } } }
     untagged: { keep: { last: 1 } }
+  - name: pushed
+    repositories: ['**/*2', '**/*4']
+    clock: pushed
+    tags: { release: { keep: { daily: 2, monthly: 1 } }, other: { keep: { yearly: 1, all: { last: 4, within: 20d } } } }
+    untagged: { keep: { weekly: 1 } }
   - name: rest
     repositories: ['**']
     tags: { release: { keep: { last: 4 } }, built: { keep: { last: 2 } }, other: { keep: { within: 10d } } }

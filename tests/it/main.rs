@@ -10,6 +10,7 @@ mod decisions;
 mod deploy;
 mod explain;
 mod full_disk;
+mod holders;
 mod independent;
 mod interleave;
 mod nexus;

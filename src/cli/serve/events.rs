@@ -52,7 +52,7 @@ impl Writer {
         };
         let problem = written.err().map(|failure| format!("{:#}", failure.error));
         match &problem {
-            None => self.intake.written(),
+            None => self.intake.written(record, now),
             Some(_) => self.intake.back(record, now),
         }
         let mut news = false;
@@ -66,10 +66,12 @@ impl Writer {
     }
 }
 
-/// Writes what waits, again and again.
+/// Writes what waits, again and again, when it is time to.
 pub(super) async fn write_on(writer: Arc<Writer>) {
     loop {
         System.sleep(EVERY).await;
-        writer.write().await;
+        if writer.intake.is_due(System.now()) {
+            writer.write().await;
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::evidence::{Database, Evidence, EvidenceError};
 use crate::layout::RegistryLayout;
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::ReadStore;
+use crate::store::threads::Threads;
 
 mod build;
 mod decide;
@@ -165,10 +166,7 @@ pub async fn scan(
     clock: &dyn crate::clock::Clock,
 ) -> Result<Inventory, AssetsError> {
     let threads = options.concurrency.max(1);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|_| ScanError::Threads(threads))?;
+    let pool = Threads::new(threads).map_err(|_| ScanError::Threads(threads))?;
     let mut drafts = tokio::task::block_in_place(|| {
         pool.install(|| {
             let mut listing = list::list(store.tree(), layout, store.progress())?;

@@ -222,6 +222,7 @@ fn ends(reason: &KeepReason, now: Timestamp) -> Option<Timestamp> {
         KeepReason::Within { age, within } => after(left(*age, *within)),
         KeepReason::Grace { age, grace } => after(left(*age, *grace)),
         KeepReason::Orphaned { age, after: limit } => after(left(*age, *limit)),
+        KeepReason::FutureTime { ahead } => after(*ahead),
         // The first that no longer holds ends it.
         KeepReason::All(reasons) => reasons.iter().filter_map(|reason| ends(reason, now)).min(),
         _ => None,
@@ -244,6 +245,18 @@ fn by_rule(explained: &mut Explained, decision: &Decision, now: Timestamp) {
                 KeepReason::Named { by } => format!("when {by} names it no more, if no rule keeps it"),
                 KeepReason::Gap => "when what cannot be read can be read".to_owned(),
                 KeepReason::Young | KeepReason::Pinned => "when that is over, if no rule keeps it".to_owned(),
+                KeepReason::Protected { pattern } => {
+                    format!("when `{pattern}` protects it no more, if no keep holds it then")
+                }
+                KeepReason::ClassKeepsAll => "when its class has another rule".to_owned(),
+                KeepReason::ClassWithoutRule | KeepReason::Unmatched | KeepReason::UntaggedWithoutRule => {
+                    "when the policy has a rule for it".to_owned()
+                }
+                KeepReason::TimeUnknown => "when its time is known, and old enough".to_owned(),
+                KeepReason::NotAVersion => "when its class has another order, or it another class".to_owned(),
+                KeepReason::MinKeep { min_keep } => {
+                    format!("when its repository has more than {min_keep} tags without it")
+                }
                 reason if ends(reason, now).is_some() => "then, if no other keep holds it".to_owned(),
                 _ => "when no keep holds it any more".to_owned(),
             };

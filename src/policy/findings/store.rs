@@ -26,7 +26,8 @@ impl Policy {
         self.policies.iter().map(|policy| self.covered(policy, store)).collect()
     }
 
-    /// What no repository and no tag of a store matches, in the order of the places.
+    /// What no repository and no tag of a store matches, in the order of the places; without what [`Policy::findings`] says
+    /// can match nothing anywhere.
     pub fn findings_on(&self, store: &[Content<'_>]) -> Vec<Finding> {
         let mut lint = Lint::new(self);
         for (index, (policy, covered)) in self.policies.iter().zip(self.coverage(store)).enumerate() {
@@ -47,23 +48,31 @@ impl Policy {
             }
             let tags =
                 || store.iter().filter(|one| self.governs(policy, one.0)).flat_map(|(_, tags)| tags).copied();
-            let place = lint.place_of(index, &["protect", "tags"]);
-            for pattern in unmatched(&policy.protect, tags) {
-                let message = format!("policy {}: `{pattern}` of protect.tags matches no tag", policy.name);
-                lint.note(FindingKind::NeverMatches, place, message);
+            if let Some(patterns) = unmatched("protect.tags", &policy.protect, tags) {
+                let message = format!("policy {}: {patterns} no tag", policy.name);
+                lint.note(FindingKind::NeverMatches, lint.place_of(index, &["protect", "tags"]), message);
             }
         }
-        let place = lint.place(&["protect", "tags"]);
-        for pattern in unmatched(&self.protect.tags, || store.iter().flat_map(|(_, tags)| tags).copied()) {
-            let message = format!("`{pattern}` of protect.tags matches no tag of this store");
-            lint.note(FindingKind::NeverMatches, place, message);
+        let tags = || store.iter().flat_map(|(_, tags)| tags).copied();
+        let repositories = || store.iter().map(|one| one.0);
+        if let Some(patterns) = unmatched("protect.tags", &self.protect.tags, tags) {
+            let message = format!("{patterns} no tag of this store");
+            lint.note(FindingKind::NeverMatches, lint.place(&["protect", "tags"]), message);
         }
-        let place = lint.place(&["protect", "repositories"]);
-        for pattern in unmatched(&self.protect.repositories, || store.iter().map(|one| one.0)) {
-            let message = format!("`{pattern}` of protect.repositories matches no repository of this store");
-            lint.note(FindingKind::NeverMatches, place, message);
+        if let Some(patterns) = unmatched("protect.repositories", &self.protect.repositories, repositories) {
+            let message = format!("{patterns} no repository of this store");
+            lint.note(FindingKind::NeverMatches, lint.place(&["protect", "repositories"]), message);
         }
-        lint.finish()
+        // What nothing can match needs no store to be told of.
+        let anyway: Vec<_> = self
+            .findings()
+            .into_iter()
+            .filter(|one| matches!(one.kind, FindingKind::Shadowed | FindingKind::NeverMatches))
+            .map(|one| (one.line, one.column))
+            .collect();
+        let mut found = lint.finish();
+        found.retain(|one| !anyway.contains(&(one.line, one.column)));
+        found
     }
 
     fn governs(&self, policy: &RepositoryPolicy, repository: &str) -> bool {
@@ -90,11 +99,20 @@ impl Policy {
     }
 }
 
-/// The positive patterns of a list that match none of the names.
-fn unmatched<'n, I: Iterator<Item = &'n str>>(list: &PatternList, names: impl Fn() -> I) -> Vec<String> {
+/// The positive patterns of a list, called by its key, that match none of the names, with the verb; `None` when there are none.
+fn unmatched<'n, I: Iterator<Item = &'n str>>(
+    key: &str,
+    list: &PatternList,
+    names: impl Fn() -> I,
+) -> Option<String> {
     let positive = list.patterns().iter().filter(|pattern| !pattern.is_negated());
-    positive
+    let patterns: Vec<String> = positive
         .filter(|pattern| !names().any(|name| pattern.covers(name)))
-        .map(|one| one.text().to_string())
-        .collect()
+        .map(|one| format!("`{}`", one.text()))
+        .collect();
+    match patterns.as_slice() {
+        [] => None,
+        [one] => Some(format!("{one} of {key} matches")),
+        several => Some(format!("{} of {key} match", several.join(", "))),
+    }
 }

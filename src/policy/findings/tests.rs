@@ -257,6 +257,36 @@ fn what_matches_nothing_in_a_store_is_named_with_its_place() {
 }
 
 #[test]
+fn no_place_is_named_twice() {
+    let text = "version: 1
+protect: { tags: ['stable', 'golden', 'v1'] }
+classes: { all: { match: ['*'] }, nightly: { match: 'nightly-*' }, lost: { match: 'x' } }
+policies:
+  - name: web
+    repositories: ['web/**']
+    tags:
+      all: { keep: { last: 3 } }
+      nightly: { keep: { last: 3 } }
+  - name: again
+    repositories: ['web/app']
+    tags: { other: { keep: { last: 3 } } }
+";
+    let policy = policy(text);
+    let mut found = policy.findings();
+    let alone = found.len();
+    found.extend(policy.findings_on(&store()));
+    let places: Vec<(u64, u64)> = found.iter().map(|one| (one.line, one.column)).collect();
+    let distinct: std::collections::BTreeSet<_> = places.iter().collect();
+    assert_eq!(distinct.len(), places.len(), "{found:#?}");
+    assert_eq!(alone, 3, "{found:#?}");
+    let on_store: Vec<String> = found[alone..].iter().map(ToString::to_string).collect();
+    assert_eq!(
+        on_store,
+        ["2:12: never matches: `stable`, `golden` of protect.tags match no tag of this store"]
+    );
+}
+
+#[test]
 fn coverage_sorts_each_tag_once_and_protected_ones_nowhere() {
     let covered = policy(STORE_POLICY).coverage(&store());
     let covered: Vec<String> = covered

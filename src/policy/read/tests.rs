@@ -39,8 +39,7 @@ fn every_key_arrives_where_it_belongs() {
     let policy = Policy::parse(EXAMPLES[0].1, "full.yaml").unwrap();
     assert_eq!(policy.for_repository("ci/app").map(|it| &*it.name), Some("ci"));
     assert_eq!(policy.for_repository("ci/base").map(|it| &*it.name), Some("everything-else"));
-    assert_eq!(policy.trash_keep("ci/app"), Period::from_days(14));
-    assert_eq!(policy.trash_keep("ci/base"), Period::from_days(7));
+    assert_eq!(policy.trash_keep(), Period::from_days(14), "the longest that is written");
     assert_eq!(policy.empty_repositories(), EmptyRepositories::Remove);
     assert_eq!(policy.grace(), Period::from_hours(24));
     let lab = policy.for_repository("lsst-sqre/sciplat-lab").unwrap();
@@ -52,7 +51,7 @@ fn every_key_arrives_where_it_belongs() {
 fn an_empty_document_has_the_defaults() {
     let policy = Policy::parse("version: 1\ngrace: null\n", "policy.yaml").unwrap();
     assert_eq!(policy.grace(), Period::from_hours(24));
-    assert_eq!(policy.trash_keep("any"), Period::from_days(7));
+    assert_eq!(policy.trash_keep(), Period::from_days(7));
     assert_eq!(policy.referrers_orphaned_after(), Period::from_days(7));
     assert_eq!(policy.uploads_abandoned_after(), Period::from_days(7));
     assert_eq!(policy.empty_repositories(), EmptyRepositories::Keep);
@@ -60,7 +59,7 @@ fn an_empty_document_has_the_defaults() {
     assert_eq!(policy.limits().bytes.percent(), 50);
     assert!(!policy.limits().repository_may_empty);
     let zero = Policy::parse("version: 1\ngrace: 0\ntrash: { keep: 0 }\n", "policy.yaml").unwrap();
-    assert!(zero.grace().is_zero() && zero.trash_keep("any").is_zero());
+    assert!(zero.grace().is_zero() && zero.trash_keep().is_zero());
 }
 
 #[test]
@@ -82,7 +81,6 @@ fn a_description_reads_as_sentences() {
       Untagged manifests: a manifest stays that is no older than 2d.
       At least 10 tags stay in each repository.
       At most 500 tags go from each repository in one run.
-      The trash keeps what this policy removed for 14d.
     Policy science-lab: repositories lsst-sqre/sciplat-lab that no policy above matches; a tag's age counts from when its tag was last written.
       Classes come from the preset rubin.
       The tags recommended, re:recommended_c[0-9]+, latest* never go.
@@ -103,7 +101,7 @@ fn a_description_reads_as_sentences() {
     Uploads go when they have stood still for 7d.
     Empty repositories go.
     Nothing younger than 1d goes.
-    The trash keeps what went for 7d.
+    The trash keeps what went for 14d, the longest that is written.
     A plan is refused that takes more than 25% of the tags or 50% of the bytes, or the last tag of a repository.
     "#);
 }
@@ -153,7 +151,29 @@ protect:
   tags: ["latest", "stable"
 policies: []
 "#;
-    insta::assert_snapshot!(refused(text.trim_start()), @"policy.yaml:4:9: illegal placement of ':' indicator (is a bracket or a quote before it still open, or the indentation off?)");
+    insta::assert_snapshot!(refused(text.trim_start()), @"policy.yaml:3:9: this `[` is not closed: write `]` behind its last entry");
+}
+
+#[test]
+fn a_brace_a_quote_and_an_indentation_have_their_places_too() {
+    for (text, says) in [
+        (
+            "version: 1\nclasses: { pr: { match: [\"pr-*\"] }\npolicies: []\n",
+            "policy.yaml:2:10: this `{` is not closed: write `}` behind its last entry",
+        ),
+        (
+            "version: 1\nclasses: { pr: { match: [\"pr-*\" } }\npolicies: []\n",
+            "policy.yaml:2:25: this `[` is not closed: write `]` behind its last entry",
+        ),
+        (
+            "version: 1\nprotect: { tags: [\"latest, stable] }\npolicies: []\n",
+            "policy.yaml:2:19: this quote is not closed: write \" at the end of the text that it begins",
+        ),
+    ] {
+        assert_eq!(refused(text), says, "{text}");
+    }
+    let text = "version: 1\npolicies:\n  - name: a\n   repositories: app\n";
+    insta::assert_snapshot!(refused(text), @"policy.yaml:4:4: while parsing a block collection, did not find expected '-' indicator (is the indentation off?)");
 }
 
 #[test]

@@ -101,7 +101,12 @@ pub(super) fn trash(html: &mut String, page: &Page) {
     );
     let address: Vec<String> = page.address.iter().map(|word| shell_word(word)).collect();
     for line in &history.trash {
-        let until = line.until.map_or("not known".to_owned(), moment);
+        let until = match (line.until, line.manifests_until) {
+            (None, None) => "not known".to_owned(),
+            (Some(until), None) => moment(until),
+            (None, Some(manifests)) => format!("{}, all manifests", moment(manifests)),
+            (Some(until), Some(manifests)) => format!("{}, manifests {}", moment(until), moment(manifests)),
+        };
         let _ = writeln!(
             html,
             "<tr><th scope=\"row\">{}</th><td class=\"n\" data-label=\"Objects\">{}</td><td class=\"n\" data-label=\"Size\">{}</td>\

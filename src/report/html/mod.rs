@@ -185,8 +185,10 @@ pub struct TrashLine {
     pub run: String,
     /// Objects and bytes.
     pub amount: Amount,
-    /// When the first of it may go for good; `None` when that is not known.
+    /// When what was no manifest may go for good; `None` when there is none, or it is not known.
     pub until: Option<Timestamp>,
+    /// When its manifests may, which are kept longer; `None` when there are none, or it is not known.
+    pub manifests_until: Option<Timestamp>,
 }
 
 impl Contents {

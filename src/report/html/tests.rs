@@ -88,8 +88,12 @@ fn hostile() -> Page {
     let mut executed = Executed { failed: vec![left], ..Executed::default() };
     executed.done.insert("untag".into(), 1);
     page.history.runs = vec![run(RunOutcome::Ended(executed)), run(RunOutcome::Unfinished)];
-    page.history.trash =
-        vec![TrashLine { run: HOSTILE.into(), amount: Amount { objects: 1, bytes: 2 }, until: None }];
+    page.history.trash = vec![TrashLine {
+        run: HOSTILE.into(),
+        amount: Amount { objects: 1, bytes: 2 },
+        until: None,
+        manifests_until: None,
+    }];
     let row = crate::plan::FreedIn {
         repository: repository(),
         tags: 1,
@@ -196,10 +200,12 @@ fn a_command_to_copy_is_quoted() {
         run: "20260101T0".into(),
         amount: Amount::default(),
         until: Some(Timestamp::UNIX_EPOCH),
+        manifests_until: Some(Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(24)),
     }];
     let html = body(&page);
     let command =
         "regsweep restore &#39;file:///var/lib/my registry&#39; --state s3://state 20260101T0</code>";
     assert!(html.contains(command), "{html}");
-    assert!(html.contains("1970-01-01 00:00 UTC") && html.contains("The store is empty."), "{html}");
+    assert!(html.contains("1970-01-01 00:00 UTC, manifests 1970-01-02 00:00 UTC"), "{html}");
+    assert!(html.contains("The store is empty."), "{html}");
 }

@@ -230,3 +230,19 @@ fn a_key_that_cannot_be_named_ends_the_run_with_its_name() {
     server.remove(&format!("{PREFIX}docker/registry/v2/repositories/a//b"));
     assert_eq!(keys(&server), before);
 }
+
+#[test]
+fn a_run_that_ends_early_leaves_its_page() {
+    let (scene, server) = served(Options::default());
+    let before = keys(&server);
+    let page = scene.directory.path().join("page.html");
+    let name = page.to_str().expect("UTF-8");
+    // The lease can be taken, and the journal cannot be written.
+    server.fault(Fault::from_nth("PutObject", 5, Effect::ACCESS_DENIED));
+    let finished = scene.with_policy(server.bucket(), "run", &["--offline", "--html", name]).expect(4);
+    assert!(finished.stderr.contains("cannot "), "{}", finished.stderr);
+    assert_eq!(keys(&server), before);
+    let page = std::fs::read_to_string(page).expect("the page");
+    assert!(page.contains("The run ended before its time: cannot "), "{page}");
+    assert!(page.contains("class=\"reasons\""), "what was planned is in it");
+}

@@ -528,7 +528,7 @@ impl World {
     fn check_garbage(&self, objects: &Objects) -> Result<(), String> {
         let mut needed: BTreeSet<String> = BTreeSet::new();
         for key in objects.below("docker/").filter(|key| key.ends_with("/current/link")) {
-            let digest = std::str::from_utf8(&objects.keys[key].0).unwrap();
+            let digest = std::str::from_utf8(&objects.keys[key].body).unwrap();
             let image = self.images.all().into_iter().find(|image| image.digest == digest);
             let image = image.ok_or_else(|| format!("{key} points to something unknown"))?;
             for part in image.children.iter().chain([image]) {

@@ -17,22 +17,36 @@ use object_store::{
     PutResult, Result,
 };
 
+/// An object of the bucket.
+#[derive(Debug, Clone, Hash)]
+pub struct Object {
+    pub body: Bytes,
+    /// When it was written, in seconds.
+    pub written: u64,
+    /// Its key as the client library has it: to read it from the key is a good part of the work of a listing.
+    path: Path,
+}
+
 /// Objects by key, and the time.
 #[derive(Debug, Clone, Default)]
 pub struct Objects {
-    /// Content, and when it was written, in seconds.
-    pub keys: BTreeMap<String, (Bytes, u64)>,
+    /// What is there, by key.
+    pub keys: BTreeMap<String, Object>,
     /// Seconds since 1970.
     pub now: u64,
 }
 
 impl Objects {
     pub fn put(&mut self, key: &str, body: impl Into<Bytes>) {
-        self.keys.insert(key.to_owned(), (body.into(), self.now));
+        self.put_at(Path::parse(key).unwrap(), body.into());
+    }
+
+    fn put_at(&mut self, path: Path, body: Bytes) {
+        self.keys.insert(path.as_ref().to_owned(), Object { body, written: self.now, path });
     }
 
     pub fn get(&self, key: &str) -> Option<&Bytes> {
-        self.keys.get(key).map(|(body, _)| body)
+        self.keys.get(key).map(|object| &object.body)
     }
 
     pub fn has(&self, key: &str) -> bool {
@@ -41,10 +55,22 @@ impl Objects {
 
     /// Keys below a prefix.
     pub fn below<'o>(&'o self, prefix: &'o str) -> impl Iterator<Item = &'o String> {
+        self.after(prefix, None).map(|(key, _)| key)
+    }
+
+    /// Keys below a prefix and after a key, with what is there.
+    fn after<'o>(
+        &'o self,
+        prefix: &'o str,
+        after: Option<&'o str>,
+    ) -> impl Iterator<Item = (&'o String, &'o Object)> {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
         self.keys
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-            .map(|(key, _)| key)
-            .take_while(move |key| key.starts_with(prefix))
+            .range::<str, _>((from, Bound::Unbounded))
+            .take_while(move |(key, _)| key.starts_with(prefix))
     }
 }
 
@@ -59,7 +85,7 @@ pub trait Gates: Send + Sync + std::fmt::Debug {
 pub struct Simulated {
     pub objects: Arc<Mutex<Objects>>,
     pub gates: Arc<dyn Gates>,
-    /// Keys on a page.
+    /// Keys of the registry on a page. The sweeper's own, which nobody else writes, come on one.
     pub page: usize,
 }
 
@@ -77,15 +103,15 @@ fn missing(key: &str) -> Error {
     Error::NotFound { path: key.to_owned(), source: "no such key".into() }
 }
 
-fn meta(key: &str, body: &Bytes, written: u64) -> Result<ObjectMeta> {
-    Ok(ObjectMeta {
-        location: Path::parse(key)?,
-        last_modified: (UNIX_EPOCH + Duration::from_secs(written)).into(),
-        size: body.len() as u64,
+fn meta(object: &Object) -> ObjectMeta {
+    ObjectMeta {
+        location: object.path.clone(),
+        last_modified: (UNIX_EPOCH + Duration::from_secs(object.written)).into(),
+        size: object.body.len() as u64,
         // Not an MD5: links are read.
         e_tag: None,
         version: None,
-    })
+    }
 }
 
 impl Simulated {
@@ -100,32 +126,33 @@ impl Simulated {
 
     fn list_page(&self, prefix: &str, options: &PaginatedListOptions) -> Result<PaginatedListResult> {
         let objects = self.pass("list", prefix)?;
-        let after = options.page_token.as_ref().or(options.offset.as_ref());
+        let after = options.page_token.as_deref().or(options.offset.as_deref());
+        let page = if prefix.starts_with(".regsweep/") { usize::MAX } else { self.page };
         let mut result = ListResult {
             common_prefixes: Vec::new(),
             objects: Vec::new(),
             extensions: Extensions::default(),
         };
-        let mut last = None;
+        let mut last: Option<&String> = None;
         let mut token = None;
-        for key in objects.below(prefix).filter(|key| after.is_none_or(|after| *key > after)) {
+        let mut deepest = "";
+        for (key, object) in objects.after(prefix, after) {
             let deeper = options.delimiter.as_ref().and_then(|delimiter| {
                 key[prefix.len()..].find(&**delimiter).map(|at| &key[..prefix.len() + at])
             });
             if let Some(deeper) = deeper {
-                let path = Path::parse(deeper)?;
-                if result.common_prefixes.last() != Some(&path) {
-                    result.common_prefixes.push(path);
+                if deeper != deepest {
+                    result.common_prefixes.push(Path::parse(deeper)?);
+                    deepest = deeper;
                 }
                 continue;
             }
-            if result.objects.len() == self.page {
-                token = last;
+            if result.objects.len() == page {
+                token = last.cloned();
                 break;
             }
-            let (body, written) = &objects.keys[key];
-            result.objects.push(meta(key, body, *written)?);
-            last = Some(key.clone());
+            result.objects.push(meta(object));
+            last = Some(key);
         }
         Ok(PaginatedListResult { result, page_token: token })
     }
@@ -150,7 +177,7 @@ impl ObjectStore for Simulated {
             let path = location.to_string();
             return Err(Error::AlreadyExists { path, source: "it exists".into() });
         }
-        objects.put(location.as_ref(), Bytes::from(payload));
+        objects.put_at(location.clone(), Bytes::from(payload));
         Ok(PutResult { e_tag: None, version: None, extensions: Extensions::default() })
     }
 
@@ -165,12 +192,12 @@ impl ObjectStore for Simulated {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let operation = if options.head { "head" } else { "get" };
         let objects = self.pass(operation, location.as_ref())?;
-        let Some((body, written)) = objects.keys.get(location.as_ref()) else {
+        let Some(object) = objects.keys.get(location.as_ref()) else {
             return Err(missing(location.as_ref()));
         };
-        let meta = meta(location.as_ref(), body, *written)?;
+        let meta = meta(object);
         let range = 0..meta.size;
-        let body = body.clone();
+        let body = object.body.clone();
         Ok(GetResult {
             payload: GetResultPayload::Stream(stream::iter([Ok(body)]).boxed()),
             meta,
@@ -203,7 +230,7 @@ impl ObjectStore for Simulated {
     async fn copy_opts(&self, from: &Path, to: &Path, _options: CopyOptions) -> Result<()> {
         let mut objects = self.pass("copy", from.as_ref())?;
         let Some(body) = objects.get(from.as_ref()).cloned() else { return Err(missing(from.as_ref())) };
-        objects.put(to.as_ref(), body);
+        objects.put_at(to.clone(), body);
         Ok(())
     }
 }
