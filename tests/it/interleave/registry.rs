@@ -112,6 +112,8 @@ pub struct Acknowledged {
     pub tags: BTreeMap<(String, String), (Image, u64)>,
     /// What tags are about to point to, by a push whose manifest is linked already.
     pub pending: BTreeSet<(String, String, String)>,
+    /// How often clients deleted a manifest, by repository and digest.
+    pub deletions: BTreeMap<(String, String), usize>,
 }
 
 /// The registry: storage, what it remembers, and what it has told.
@@ -239,6 +241,7 @@ impl Registry {
         self.remember("", &image.digest);
         let revision = revision_key(repository, &image.digest);
         self.step(|objects| objects.put(&revision, image.digest.clone())).await;
+        let deletions = self.deletions(repository, image);
         if let Some(tag) = tag {
             let pending = (repository.to_owned(), tag.to_owned(), image.digest.clone());
             self.told.lock().unwrap().pending.insert(pending);
@@ -247,10 +250,18 @@ impl Registry {
             let current = current_key(repository, tag);
             self.step(|objects| objects.put(&current, image.digest.clone())).await;
             let now = self.objects.lock().unwrap().now;
-            let place = (repository.to_owned(), tag.to_owned());
-            self.told.lock().unwrap().tags.insert(place, (image.clone(), now));
+            // Whoever tags what another client deletes in the same moment has lost to that client, not to the sweeper.
+            if self.deletions(repository, image) == deletions {
+                let place = (repository.to_owned(), tag.to_owned());
+                self.told.lock().unwrap().tags.insert(place, (image.clone(), now));
+            }
         }
         true
+    }
+
+    fn deletions(&self, repository: &str, image: &Image) -> usize {
+        let key = (repository.to_owned(), image.digest.clone());
+        self.told.lock().unwrap().deletions.get(&key).copied().unwrap_or(0)
     }
 
     /// Pushes as a client does: asks for each blob, uploads or mounts what is not there, and then the manifest. A push that
@@ -297,13 +308,14 @@ impl Registry {
     /// Deletes a manifest through the API, and with it the tags that point to it.
     pub async fn delete(&self, repository: &str, image: &Image) {
         self.busy(true);
-        self.told
-            .lock()
-            .unwrap()
-            .tags
-            .retain(|(name, _), (told, _)| name != repository || told.digest != image.digest);
         let revision = revision_key(repository, &image.digest);
-        self.step(|objects| objects.keys.remove(&revision)).await;
+        self.step(|objects| {
+            objects.keys.remove(&revision);
+            let mut told = self.told.lock().unwrap();
+            told.tags.retain(|(name, _), (told, _)| name != repository || told.digest != image.digest);
+            *told.deletions.entry((repository.to_owned(), image.digest.clone())).or_default() += 1;
+        })
+        .await;
         let prefix = format!("{ROOT}/repositories/{repository}/_manifests/tags/");
         let tags: Vec<String> = self
             .step(|objects| {
