@@ -7,7 +7,7 @@ use super::{CacheArgs, Failure, PolicyArgsOf, Stop, StoreArgs, talk, usage};
 use crate::clock::System;
 use crate::config::values::Period;
 use crate::exit::Exit;
-use crate::layout::RegistryLayout;
+use crate::layout::{Keeps, RegistryLayout};
 use crate::pipeline::{self, Cycle, Cycled, Survey};
 use crate::plan::{Plan, Refusal};
 use crate::policy::Policy;
@@ -111,8 +111,8 @@ impl CycleArgs {
         let caches = self.cache.caches(&self.store)?;
         // A registry that is stopped or read-only is asked for nothing but that.
         let evicted = if self.policy.offline { self.cache.of_stopped(&self.store)? } else { caches.clone() };
-        self.look_at_registry(&caches).await?;
         let (store, layout) = self.store.open_to_change()?;
+        self.look_at_registry(&caches, layout).await?;
         let mut job = self.policy.job(policy, &self.store, store.read())?;
         job.purge_ban = caches.purge_ban();
         job.limits.settle = settle(self.settle, store.read().tree());
@@ -150,7 +150,11 @@ impl CycleArgs {
     }
 
     /// What is assumed of the registry, and whether that can be true.
-    async fn look_at_registry(&self, caches: &Caches) -> Result<(), Failure> {
+    async fn look_at_registry(&self, caches: &Caches, layout: &dyn RegistryLayout) -> Result<(), Failure> {
+        if layout.keeps() == Keeps::Records {
+            // What a repository manager answers comes from its database.
+            return Ok(());
+        }
         if !self.policy.offline {
             talk(&format!("beside a registry that serves; its cache: {}", caches.describe()));
             return Ok(());

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{CommandResult, Failure, StoreArgs, afterwards, data, json, talk, usage};
 use crate::clock::{Clock as _, System};
 use crate::exit::Exit;
-use crate::layout::{Afterwards, Flags};
+use crate::layout::{Afterwards, Flags, Keeps};
 use crate::oci::{Digest, ImageReference};
 use crate::pipeline;
 use crate::plan::limits::Limits;
@@ -67,6 +67,12 @@ pub(super) async fn run(mut args: RestoreArgs) -> CommandResult {
     let Some(what) = &args.what else { return list(&args).await };
     let (store, layout) = args.store.open_to_change()?;
     let wanted = wanted(what)?;
+    if layout.keeps() == Keeps::Records && !matches!(wanted, Wanted::Run(_)) {
+        return Err(usage(anyhow::anyhow!(
+            "{what} is no run, and of a {} store only whole runs come back: restore without it lists them",
+            layout.name()
+        )));
+    }
     let caches = Caches::default();
     let means = Means { store: &store, layout, caches: &caches, clock: &System };
     let session = pipeline::begin(&means, &Limits::default()).await?;

@@ -175,3 +175,17 @@ fn a_run_killed_at_any_point_loses_nothing_and_comes_back_whole() {
         assert_same(&files(&store), &origin, &format!("{what}, and restored"));
     }
 }
+
+#[test]
+fn an_image_is_not_restored_and_the_error_says_what_can_be() {
+    let scene =
+        Scene::new(&NexusRecipe { repositories: 1, images: 1, tags: 1, layers: 1, ..NexusRecipe::default() });
+    let store = scene.root().display().to_string();
+    let ran = run(&scene, "run", &scene.root());
+    expect(&ran, 0);
+    assert!(!String::from_utf8_lossy(&ran.stderr).contains("cache"), "Nexus keeps none of a registry's");
+    let refused = regsweep().args(["restore", &store, "app:1"]).output().expect("regsweep runs");
+    assert_eq!(refused.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(told.contains("app:1 is no run, and of a nexus store only whole runs come back"), "{told}");
+}
