@@ -74,6 +74,16 @@ pub enum PipelineError {
     Evidence(#[from] EvidenceError),
 }
 
+impl PipelineError {
+    /// Whether somebody asked to stop before anything was decided.
+    pub fn is_stopped(&self) -> bool {
+        matches!(
+            self,
+            Self::Scan(scan::ScanError::Incomplete(StoreError::Stopped)) | Self::Store(StoreError::Stopped)
+        )
+    }
+}
+
 impl From<AssetsError> for PipelineError {
     fn from(error: AssetsError) -> Self {
         match error {
@@ -154,6 +164,7 @@ pub async fn survey(
         };
         let marks = graph::mark(&inventory, &rules);
         // Only candidates are worth a closer look.
+        store.progress().go_on()?;
         store.progress().begin("looking at candidates", None);
         let found = candidates(&inventory, &marks, &memory.trash, &taken);
         let empty_blobs = inspect::blobs(store.tree(), layout, &mut inventory, &found.blobs)?;

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::html::HtmlArgs;
 use super::progress::Shown;
-use super::{CommandResult, Failure, PolicyArgsOf, StoreArgs, data, json};
+use super::{CommandResult, Failure, PolicyArgsOf, Stop, StoreArgs, data, json};
 use crate::clock::System;
 use crate::exit::Exit;
 use crate::inventory::Depth;
@@ -33,8 +33,9 @@ pub(super) struct AuditArgs {
 pub(super) async fn run(args: AuditArgs) -> CommandResult {
     args.html.check()?;
     let policy = args.policy.read()?;
+    let stop = Stop::listen(None);
     let Looked { store, layout, survey, audit, .. } =
-        look(&args.store, &args.policy, policy.as_ref()).await?;
+        look(&args.store, &args.policy, policy.as_ref(), &stop).await.map_err(|failure| stop.why(failure))?;
     if args.store.json {
         json(&audit)?;
     } else {
@@ -42,7 +43,7 @@ pub(super) async fn run(args: AuditArgs) -> CommandResult {
     }
     let found = || (Some(survey.contents(Some(audit.classes))), None);
     args.html.write(&args.store, &store, layout, policy.as_ref(), found).await?;
-    Ok(Exit::Done)
+    Ok(stop.exit().unwrap_or(Exit::Done))
 }
 
 /// What an audit works with, and what it found.
@@ -59,8 +60,10 @@ pub(super) async fn look<'l>(
     at: &StoreArgs,
     by: &PolicyArgsOf,
     policy: Option<&'l Policy>,
+    stop: &Stop,
 ) -> Result<Looked<'l>, Failure> {
     let store = at.open()?;
+    let _looking = stop.ends_looking_at(&store);
     let layout = at.layout(&store)?;
     let job = by.job(policy, at, &store)?;
     let shown = Shown::of(&store);

@@ -112,6 +112,7 @@ impl CycleArgs {
         // A registry that is stopped or read-only is asked for nothing but that.
         let evicted = if self.policy.offline { self.cache.of_stopped(&self.store)? } else { caches.clone() };
         let (store, layout) = self.store.open_to_change()?;
+        let _looking = stop.ends_looking_at(store.read());
         self.look_at_registry(&caches, layout).await?;
         let mut job = self.policy.job(policy, &self.store, store.read())?;
         job.purge_ban = caches.purge_ban();

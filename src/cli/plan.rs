@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::html::HtmlArgs;
 use super::progress::Shown;
-use super::{CacheArgs, CommandResult, PolicyArgsOf, StoreArgs, data, json, talk, usage};
+use super::{CacheArgs, CommandResult, Failure, PolicyArgsOf, Stop, StoreArgs, data, json, talk, usage};
 use crate::clock::System;
 use crate::exit::Exit;
 use crate::inventory::Depth;
@@ -55,9 +55,12 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
     let layout = args.store.layout(&store)?;
     let mut job = args.policy.job(policy.as_ref(), &args.store, &store)?;
     job.purge_ban = args.cache.caches(&args.store)?.purge_ban();
+    let stop = Stop::listen(None);
+    let looking = stop.ends_looking_at(&store);
     let shown = Shown::of(&store);
-    let survey = pipeline::survey(&store, layout, &job, Depth::Names, &System).await?;
-    drop(shown);
+    let survey = pipeline::survey(&store, layout, &job, Depth::Names, &System).await;
+    drop((shown, looking));
+    let survey = survey.map_err(|error| stop.why(Failure::from(error)))?;
     let plan = survey.plan(&store, layout, &job);
     let (plan, refusals) = match survey.check(plan, &store, &job) {
         Ok(checked) => (checked.into_plan(), Vec::new()),
@@ -97,5 +100,5 @@ pub(super) async fn run(args: PlanArgs) -> CommandResult {
     }
     let found = || (Some(survey.contents(None)), Some(Planned::of(&plan, &refusals, html::Standing::Made)));
     args.html.write(&args.store, &store, layout, policy.as_ref(), found).await?;
-    Ok(if refusals.is_empty() { Exit::Done } else { Exit::Refused })
+    Ok(stop.exit().unwrap_or(if refusals.is_empty() { Exit::Done } else { Exit::Refused }))
 }

@@ -113,7 +113,7 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
             if let Err(why) = written {
                 talk(&format!("without the page: {:#}", why.error));
             }
-            return Err(failure);
+            return Err(stop.why(failure));
         }
     };
     let afterwards = afterwards_of(&carried).await?;

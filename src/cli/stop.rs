@@ -1,6 +1,11 @@
 //! When a command stops before its end.
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::Failure;
+use crate::pipeline::PipelineError;
+use crate::store::ReadStore;
 
 use crate::clock::{Clock as _, System};
 use crate::config::values::Period;
@@ -41,10 +46,38 @@ impl Stop {
         *self.signal.borrow() != 0 || self.deadline.is_some_and(|deadline| System.now() >= deadline)
     }
 
+    /// Ends looking at a store when a signal comes, for as long as what it returns is kept. Nothing was decided by then.
+    pub(super) fn ends_looking_at(&self, store: &ReadStore) -> Looking {
+        let (mut signal, progress) = (self.signal.clone(), store.progress().clone());
+        Looking(tokio::spawn(async move {
+            if signal.wait_for(|signal| *signal != 0).await.is_ok() {
+                progress.stop();
+            }
+        }))
+    }
+
+    /// How a command ends that failed: by the signal, when that is why.
+    pub(super) fn why(&self, failure: Failure) -> Failure {
+        let stopped = failure.error.downcast_ref::<PipelineError>().is_some_and(PipelineError::is_stopped);
+        match self.exit() {
+            Some(exit) if stopped => Failure { exit, ..failure },
+            _ => failure,
+        }
+    }
+
     pub(super) fn exit(&self) -> Option<Exit> {
         match *self.signal.borrow() {
             0 => None,
             number => Some(Exit::Signal(number)),
         }
+    }
+}
+
+/// A store that is looked at until a signal comes.
+pub(super) struct Looking(JoinHandle<()>);
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

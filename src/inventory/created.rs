@@ -43,7 +43,7 @@ pub fn created(
         let recalled = cache.map_or_else(Vec::new, |cache| cache.recall_created(&digests));
         let one = |index: usize| match recalled.get(index).copied().flatten() {
             Some(known) => Ok(known),
-            None => read(&near, layout, &digests[index]),
+            None => progress.go_on().and_then(|()| read(&near, layout, &digests[index])),
         };
         let read: Vec<Created> =
             (0..chunk.len()).into_par_iter().map(one).collect::<Result<_, StoreError>>()?;

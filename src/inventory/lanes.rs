@@ -12,7 +12,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustc_hash::FxHashMap;
 
-use crate::store::{Bucket, Listed, Page, PageRequest, Provider, StoreError};
+use crate::store::{Bucket, Listed, Page, PageRequest, Progress, Provider, StoreError};
 
 /// For so many pages one more lane is started, and one guess may have been in vain: so listing in parallel costs at most
 /// a quarter more requests than listing in one go.
@@ -25,17 +25,19 @@ const FULL_PAGE: usize = 1000;
 /// what names below the prefix are made of, in byte order, to guess with.
 ///
 /// # Errors
-/// The first request that failed: a listing with a hole is none.
+/// The first request that failed, or that somebody asked to stop: a listing with a hole is none.
 pub(super) fn list(
     bucket: &Bucket,
     prefix: &str,
     alphabet: &str,
+    progress: &Progress,
     take: &(dyn Fn(&[Listed]) + Sync),
 ) -> Result<u64, StoreError> {
     let listing = Listing {
         bucket,
         prefix,
         alphabet,
+        progress,
         take,
         table: Mutex::new(Table::new(prefix)),
         changed: Condvar::new(),
@@ -53,6 +55,7 @@ struct Listing<'l> {
     bucket: &'l Bucket,
     prefix: &'l str,
     alphabet: &'l str,
+    progress: &'l Progress,
     take: &'l (dyn Fn(&[Listed]) + Sync),
     table: Mutex<Table>,
     changed: Condvar,
@@ -267,9 +270,13 @@ impl Listing<'_> {
                 PageRequest { prefix: self.prefix, after: Some(after.clone()), ..PageRequest::default() }
             }
         };
-        let page = self.bucket.wait(self.bucket.page(&request))?;
+        let page = self.page(&request)?;
         self.confirm(&page)?;
         Ok(page)
+    }
+
+    fn page(&self, request: &PageRequest<'_>) -> Result<Page, StoreError> {
+        self.bucket.wait(self.progress.unless_stopped(self.bucket.page(request)))
     }
 
     /// A full page that says it is the last is asked about: one that was cut would be taken for a small store.
@@ -282,7 +289,7 @@ impl Listing<'_> {
         }
         let after = Some(last.key.clone());
         let request = PageRequest { prefix: self.prefix, after, ..PageRequest::default() };
-        let more = self.bucket.wait(self.bucket.page(&request))?;
+        let more = self.page(&request)?;
         match more.objects.iter().find(|object| object.key > last.key) {
             Some(object) => Err(StoreError::Torn { key: object.key.clone() }),
             None => Ok(()),

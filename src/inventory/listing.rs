@@ -37,20 +37,20 @@ pub(super) fn list(
     // Candidates are listed before roots are read. A blob that is listed here and gains a reference later is seen as
     // referenced; in the other order a blob pushed in between would be listed with its reference unseen.
     progress.begin("listing blobs", None);
-    let blobs = level(bucket, distribution::blobs_root())?;
+    let blobs = level_unless_stopped(bucket, distribution::blobs_root(), progress)?;
     record(&blobs.objects);
     for algorithm in &blobs.prefixes {
-        lanes::list(bucket, algorithm, HEX, &record)?;
+        lanes::list(bucket, algorithm, HEX, progress, &record)?;
     }
     progress.begin("listing repositories", None);
-    let registry = level(bucket, DISTRIBUTION_ROOT)?;
+    let registry = level_unless_stopped(bucket, DISTRIBUTION_ROOT, progress)?;
     record(&registry.objects);
     for part in &registry.prefixes {
         if part.strip_suffix('/') != Some(distribution::blobs_root()) {
-            lanes::list(bucket, part, NAMES, &record)?;
+            lanes::list(bucket, part, NAMES, progress, &record)?;
         }
     }
-    lanes::list(bucket, &format!("{STATE_DIRECTORY}/"), NAMES, &record)?;
+    lanes::list(bucket, &format!("{STATE_DIRECTORY}/"), NAMES, progress, &record)?;
     Ok(recorder.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
@@ -70,6 +70,10 @@ pub(super) fn beside(bucket: &Bucket, everything: bool) -> Beside {
 
 /// Everything directly below a directory's name.
 pub(super) fn level(bucket: &Bucket, key: &str) -> Result<Page, StoreError> {
+    level_unless_stopped(bucket, key, &Progress::default())
+}
+
+fn level_unless_stopped(bucket: &Bucket, key: &str, progress: &Progress) -> Result<Page, StoreError> {
     let prefix = if key.is_empty() { String::new() } else { format!("{key}/") };
     let mut all = Page::default();
     loop {
@@ -79,7 +83,7 @@ pub(super) fn level(bucket: &Bucket, key: &str) -> Result<Page, StoreError> {
             token: all.next.take(),
             ..PageRequest::default()
         };
-        let page = bucket.wait(bucket.page(&request))?;
+        let page = bucket.wait(progress.unless_stopped(bucket.page(&request)))?;
         all.objects.extend(page.objects);
         all.prefixes.extend(page.prefixes);
         all.next = page.next;

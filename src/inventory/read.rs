@@ -52,7 +52,7 @@ pub(super) fn manifests(
     while listed || !pending.is_empty() {
         progress.begin("reading manifests", Some(pending.len() as u64));
         for chunk in pending.chunks(CHUNK) {
-            let bodies = read_chunk(&near, layout, &inventory.blobs, chunk, cache)?;
+            let bodies = read_chunk(&near, layout, &inventory.blobs, chunk, cache, progress)?;
             progress.add(chunk.len());
             for (id, raw) in chunk.iter().zip(bodies) {
                 take_body(layout, inventory, *id, raw, listed, &mut unresolved, &mut next);
@@ -89,10 +89,12 @@ fn read_chunk(
     blobs: &BlobTable,
     chunk: &[BlobId],
     cache: Option<&ManifestCache>,
+    progress: &Progress,
 ) -> Result<Vec<Raw>, StoreError> {
     let digests: Vec<Digest> = chunk.iter().map(|id| blobs.digest(*id)).collect();
     let recalled = cache.map_or_else(Vec::new, |cache| cache.recall(&digests));
     let one = |index: usize| {
+        progress.go_on()?;
         let (id, digest) = (chunk[index], &digests[index]);
         let listed = blobs.size(id).filter(|_| blobs.is_present(id) && blobs.changed(id).is_some());
         let known = recalled.get(index).and_then(Option::as_ref).filter(|known| listed == Some(known.size));

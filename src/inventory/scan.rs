@@ -73,6 +73,7 @@ pub fn scan(
         if let Tree::Bucket(bucket) = tree {
             inventory.beside = Some(listing::beside(bucket, options.depth == Depth::Everything));
         }
+        progress.go_on()?;
         progress.begin("reading tags", None);
         links::tags(tree, layout, &mut inventory)?;
         links::aliases(tree, layout, &mut inventory)?;

@@ -82,8 +82,11 @@ impl<'s> Scanner<'s> {
         self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
     }
 
-    /// Whether another task failed: the result is lost, so the rest need not be read.
+    /// Whether another task failed, or somebody asked to stop: the result is lost, so the rest need not be read.
     fn gave_up(&self) -> bool {
+        if let Err(stopped) = self.progress.go_on() {
+            self.fail(stopped);
+        }
         self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some()
     }
 

@@ -162,7 +162,11 @@ impl Cycle<'_> {
         for _ in 0..ROUNDS {
             session.lease.check().await?;
             let survey =
-                survey(means.store.read(), means.layout, self.job, Depth::Names, means.clock).await?;
+                match survey(means.store.read(), means.layout, self.job, Depth::Names, means.clock).await {
+                    // What was done is told; the next run looks.
+                    Err(error) if error.is_stopped() => return Ok(false),
+                    survey => survey?,
+                };
             let plan = survey.plan(means.store.read(), means.layout, self.job);
             if !plan.steps.iter().any(|step| step.action.gives_back()) {
                 return Ok(true);

@@ -39,6 +39,9 @@ pub enum StoreError {
         /// The key below the store's root.
         key: String,
     },
+    /// Somebody asked to stop.
+    #[error("asked to stop while the store was looked at")]
+    Stopped,
     /// A copy within a bucket is not what was copied.
     #[error(
         "the copy of {key} is not what was copied, so nothing was deleted; look whether the bucket's storage is whole"

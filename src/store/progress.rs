@@ -1,10 +1,14 @@
-//! How far a command has come: told by whoever works, shown by whoever talks to a person.
+//! How far a command has come: told by whoever works, shown by whoever talks to a person. And the other way: whether who
+//! looks at a store is to stop, since somebody has asked for that.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
+use super::StoreError;
 use crate::clock::Stopwatch;
 
 /// What is being done, and how much of it is done.
@@ -14,6 +18,7 @@ pub struct Progress {
     done: AtomicU64,
     /// 0 while nobody knows.
     total: AtomicU64,
+    stopped: watch::Sender<bool>,
 }
 
 /// What is being done, since when, and how long everything before it took.
@@ -72,6 +77,35 @@ impl Progress {
         phases.close();
         phases.since = (!phases.name.is_empty()).then(Stopwatch::start);
         phases.took.clone()
+    }
+
+    /// Ends whatever looks at the store. What changes it does not heed this: it finishes its step.
+    pub fn stop(&self) {
+        self.stopped.send_replace(true);
+    }
+
+    /// To be asked between two things to look at.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopped`] when that was asked for.
+    pub fn go_on(&self) -> Result<(), StoreError> {
+        if *self.stopped.borrow() { Err(StoreError::Stopped) } else { Ok(()) }
+    }
+
+    /// A request that only looks. Its answer is not waited for when somebody asks to stop.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopped`], or the request's own.
+    pub async fn unless_stopped<T>(
+        &self,
+        request: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let mut stopped = self.stopped.subscribe();
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => Err(StoreError::Stopped),
+            answer = request => answer,
+        }
     }
 
     fn phases(&self) -> MutexGuard<'_, Phases> {

@@ -97,7 +97,7 @@ impl<'r> Routine<'r> {
         let cycle = &self.args.cycle;
         let policy = self.policy();
         let Looked { store, layout, mut job, survey, audit } =
-            audit::look(&cycle.store, &cycle.policy, policy.as_deref()).await?;
+            audit::look(&cycle.store, &cycle.policy, policy.as_deref(), &self.stop).await?;
         job.purge_ban = cycle.cache.caches(&cycle.store)?.purge_ban();
         let found = tokio::task::block_in_place(|| {
             let plan = survey.plan(&store, layout, &job);
@@ -299,6 +299,9 @@ fn trouble(failure: &Failure) -> Trouble {
         Some("lease_held") => Ending::Standby,
         Some(_) => Ending::Refused,
         None if matches!(scan, Some(ScanError::Nothing(_))) => Ending::Empty,
+        None if error.downcast_ref::<PipelineError>().is_some_and(PipelineError::is_stopped) => {
+            Ending::Interrupted
+        }
         None => Ending::Failed,
     };
     Trouble { why: format!("{error:#}"), rule, ending }

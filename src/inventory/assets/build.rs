@@ -38,6 +38,7 @@ pub(super) fn read_manifests(
         drafts.iter_mut().filter(|draft| draft.standing == Standing::Image && is_manifest(draft)).collect();
     progress.begin("reading manifests", Some(of_images.len() as u64));
     of_images.into_par_iter().try_for_each(|draft| {
+        progress.go_on()?;
         draft.manifest = Some(read_manifest(tree, draft)?);
         progress.add(1);
         Ok(())

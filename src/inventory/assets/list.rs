@@ -95,7 +95,7 @@ pub(super) fn list(
     match tree {
         Tree::Directory(directory) => rayon::scope(|scope| lister.descend(scope, directory, "")),
         Tree::Bucket(bucket) => {
-            lanes::list(bucket, "", NAMES, &|objects| {
+            lanes::list(bucket, "", NAMES, progress, &|objects| {
                 let mut batch = Batch::default();
                 for object in objects {
                     lister.file(None, &object.key, object.meta, &mut batch);
@@ -131,6 +131,7 @@ fn read_records(
     let near = Near::Bucket(bucket);
     listing.pieces.par_iter_mut().try_for_each(|((store, id), pieces)| {
         pieces.records.iter_mut().try_for_each(|found| {
+            progress.go_on()?;
             let asset = AssetKey { store, id: *id, place: found.place, part: Part::Record };
             if let Some(key) = layout.key(&Entry::Asset(asset))
                 && let Some((said, meta)) = read_record(&near, &key)?
@@ -183,6 +184,7 @@ impl Lister<'_> {
         tree: &'a LocalTree,
         key: &str,
     ) -> Result<(), StoreError> {
+        self.progress.go_on()?;
         let mut batch = Batch::default();
         let list = match tree.list(key) {
             // Nexus removes a directory when its last blob has gone.

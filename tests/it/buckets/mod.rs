@@ -20,6 +20,7 @@ mod killed;
 mod lanes;
 mod large;
 mod pulls;
+mod stopped;
 mod sweeping;
 pub mod trial;
 
