@@ -1,6 +1,6 @@
 //! A client: it does what skopeo, docker, containerd and buildx do, in any order, and remembers what it was told.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -207,19 +207,31 @@ impl Pusher<'_> {
         if states.iter().any(|(tag, state)| state.needs(digest) || (tag.settled && state.may_be(digest))) {
             return;
         }
-        let Ok(answer) = self.ask("DELETE", repository, &format!("manifests/{digest}"), None, None) else {
-            return;
+        let is_kept = |(tag, state): &(&Tag, MutexGuard<'_, State>)| {
+            tag.kept && state.image().is_some_and(|image| image.digest() == digest)
         };
-        self.note(|| format!("DELETE {}@{digest} {}", repository.name, told(&answer)));
-        for (tag, state) in states.iter_mut().filter(|(_, state)| state.may_be(digest)) {
+        let kept = states.iter().find(|state| is_kept(state)).map(|(tag, _)| *tag);
+        let begun = System.now();
+        let answer = loop {
+            let asked = self.ask("DELETE", repository, &format!("manifests/{digest}"), None, None);
+            let Ok(answer) = asked else { return };
+            self.note(|| format!("DELETE {}@{digest} {}", repository.name, told(&answer)));
+            let Some(tag) = kept.filter(|_| answer.status == 404) else { break answer };
+            // A sweep that crossed the push gives back what it took; to pull the image would have to wait as well.
+            let waited = since(begun);
+            if waited > check::HEALED_WITHIN {
+                self.model.fault(format!(
+                    "{}:{} was {digest}, and for {waited:.1?} a deletion finds no such manifest",
+                    repository.name, tag.name
+                ));
+                break answer;
+            }
+            self.model.count("deletions that had to wait");
+            thread::sleep(Duration::from_millis(200));
+        };
+        for (_, state) in states.iter_mut().filter(|(_, state)| state.may_be(digest)) {
             match answer.status {
                 202 => state.delete(),
-                404 if tag.kept && state.image().is_some() => {
-                    self.model.fault(format!(
-                        "{}:{} was {digest}, and a deletion finds no such manifest",
-                        repository.name, tag.name
-                    ));
-                }
                 404 => {}
                 _ => state.doubt(None),
             }
